@@ -1,0 +1,1 @@
+"""The PoCo contracts: reading, signing, sending."""

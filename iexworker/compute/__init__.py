@@ -1,0 +1,1 @@
+"""Containers and what goes in and out of them."""

@@ -1,0 +1,1 @@
+"""The protocol of the scheduler (iexec-core): codecs, messages, client."""

@@ -1,0 +1,318 @@
+"""What travels between worker and scheduler, as values (docs/spec/03, sections 5 to 8).
+
+Enumerations carry the wire's texts. Parsers are lenient: unknown fields are ignored, a value of
+the wrong type raises `MalformedMessage` with the field's name.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+ZERO_ADDRESS = "0x" + "00" * 20
+ZERO_BYTES32 = "0x" + "00" * 32
+
+
+class MalformedMessage(ValueError):
+    """A message of the scheduler has not the shape that docs/spec/03 gives it."""
+
+
+class Profile(enum.Enum):
+    """The generation of the scheduler spoken to; texts that enter a result digest follow it."""
+
+    V8 = "8"
+    V9 = "9"
+
+    @classmethod
+    def from_version(cls, version: str) -> Profile | None:
+        """Return the profile for a version text such as `9.2.1`, None when it has no leading number."""
+        major = version.strip().partition(".")[0]
+        if not (major.isascii() and major.isdigit()):
+            return None
+        return cls.V8 if int(major) <= 8 else cls.V9
+
+
+class ReplicateStatus(enum.Enum):
+    """The 33 states of a replicate, in the order in which the scheduler compares them (7.3)."""
+
+    CREATED = "CREATED"
+    STARTING = "STARTING"
+    START_FAILED = "START_FAILED"
+    STARTED = "STARTED"
+    APP_DOWNLOADING = "APP_DOWNLOADING"
+    APP_DOWNLOAD_FAILED = "APP_DOWNLOAD_FAILED"
+    APP_DOWNLOADED = "APP_DOWNLOADED"
+    DATA_DOWNLOADING = "DATA_DOWNLOADING"
+    DATA_DOWNLOAD_FAILED = "DATA_DOWNLOAD_FAILED"
+    DATA_DOWNLOADED = "DATA_DOWNLOADED"
+    COMPUTING = "COMPUTING"
+    COMPUTE_FAILED = "COMPUTE_FAILED"
+    COMPUTED = "COMPUTED"
+    CONTRIBUTING = "CONTRIBUTING"
+    CONTRIBUTE_FAILED = "CONTRIBUTE_FAILED"
+    CONTRIBUTED = "CONTRIBUTED"
+    REVEALING = "REVEALING"
+    REVEAL_FAILED = "REVEAL_FAILED"
+    REVEALED = "REVEALED"
+    RESULT_UPLOAD_REQUESTED = "RESULT_UPLOAD_REQUESTED"
+    RESULT_UPLOADING = "RESULT_UPLOADING"
+    RESULT_UPLOAD_FAILED = "RESULT_UPLOAD_FAILED"
+    RESULT_UPLOADED = "RESULT_UPLOADED"
+    CONTRIBUTE_AND_FINALIZE_ONGOING = "CONTRIBUTE_AND_FINALIZE_ONGOING"
+    CONTRIBUTE_AND_FINALIZE_FAILED = "CONTRIBUTE_AND_FINALIZE_FAILED"
+    CONTRIBUTE_AND_FINALIZE_DONE = "CONTRIBUTE_AND_FINALIZE_DONE"
+    COMPLETING = "COMPLETING"
+    COMPLETE_FAILED = "COMPLETE_FAILED"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    ABORTED = "ABORTED"
+    RECOVERING = "RECOVERING"
+    WORKER_LOST = "WORKER_LOST"
+
+    @property
+    def success(self) -> bool:
+        """The derived flag of an update; upload states are not in the list upstream either."""
+        return self in _SUCCESS
+
+
+_SUCCESS = frozenset(
+    status
+    for status in ReplicateStatus
+    if not status.value.startswith("RESULT_UPLOAD")
+    and not status.value.endswith("FAILED")
+    and status.value not in ("ABORTED", "RECOVERING", "WORKER_LOST")
+)
+
+
+class NotificationType(enum.Enum):
+    """What the scheduler asks for, by topic or as the answer to an update (7.1)."""
+
+    PLEASE_CONTINUE = "PLEASE_CONTINUE"
+    PLEASE_WAIT = "PLEASE_WAIT"
+    PLEASE_START = "PLEASE_START"
+    PLEASE_DOWNLOAD_APP = "PLEASE_DOWNLOAD_APP"
+    PLEASE_DOWNLOAD_DATA = "PLEASE_DOWNLOAD_DATA"
+    PLEASE_COMPUTE = "PLEASE_COMPUTE"
+    PLEASE_CONTRIBUTE = "PLEASE_CONTRIBUTE"
+    PLEASE_REVEAL = "PLEASE_REVEAL"
+    PLEASE_UPLOAD = "PLEASE_UPLOAD"
+    PLEASE_CONTRIBUTE_AND_FINALIZE = "PLEASE_CONTRIBUTE_AND_FINALIZE"
+    PLEASE_COMPLETE = "PLEASE_COMPLETE"
+    PLEASE_ABORT = "PLEASE_ABORT"
+
+
+class AbortCause(enum.Enum):
+    """Why the scheduler aborts a task (7.2); an absent one reads as UNKNOWN."""
+
+    UNKNOWN = "UNKNOWN"
+    CONTRIBUTION_TIMEOUT = "CONTRIBUTION_TIMEOUT"
+    CONSENSUS_REACHED = "CONSENSUS_REACHED"
+
+
+def _text(data: Mapping[str, Any], key: str, default: str | None = None) -> str:
+    value = data.get(key)
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, str):
+        raise MalformedMessage(f"{key}: expected a text, got {value!r}")
+    return value
+
+
+def _integer(data: Mapping[str, Any], key: str, default: int) -> int:
+    value = data.get(key)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise MalformedMessage(f"{key}: expected a number, got {value!r}")
+    try:
+        return int(value)
+    except ValueError:
+        raise MalformedMessage(f"{key}: expected a number, got {value!r}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerpoolAuthorization:
+    """The scheduler's word that this wallet may contribute to this task (5.6).
+
+    `raw` is the object as received: result proxy and SMS get it unchanged.
+    """
+
+    task_id: str
+    worker_wallet: str
+    enclave_challenge: str
+    signature: str
+    raw: Mapping[str, Any] = field(compare=False)
+
+    @classmethod
+    def from_json(cls, data: object) -> WorkerpoolAuthorization:
+        """Read the JSON object; raises `MalformedMessage`."""
+        if not isinstance(data, Mapping):
+            raise MalformedMessage(f"workerpoolAuthorization: expected an object, got {data!r}")
+        signature = data.get("signature")
+        if not isinstance(signature, Mapping):
+            raise MalformedMessage(f"signature: expected an object, got {signature!r}")
+        return cls(
+            task_id=_text(data, "chainTaskId").lower(),
+            worker_wallet=_text(data, "workerWallet").lower(),
+            enclave_challenge=_text(data, "enclaveChallenge", ZERO_ADDRESS).lower(),
+            signature=_text(signature, "value").lower(),
+            raw=dict(data),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The answer to a work request (`ReplicateTaskSummary`, 5.6)."""
+
+    authorization: WorkerpoolAuthorization
+    sms_url: str | None
+
+    @classmethod
+    def from_json(cls, data: object) -> Grant:
+        """Read the JSON object; raises `MalformedMessage`."""
+        if not isinstance(data, Mapping):
+            raise MalformedMessage(f"grant: expected an object, got {data!r}")
+        authorization = WorkerpoolAuthorization.from_json(data.get("workerpoolAuthorization"))
+        return cls(authorization, _text(data, "smsUrl", "") or None)
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """A message of a task's topic, or an item of the interrupted list (6.5)."""
+
+    task_id: str
+    recipients: tuple[str, ...] | None
+    """None: the message is for nobody; empty: for everybody."""
+    type: NotificationType
+    block_number: int = 0
+    abort_cause: AbortCause = AbortCause.UNKNOWN
+    authorization: WorkerpoolAuthorization | None = None
+    sms_url: str | None = None
+
+    @classmethod
+    def from_json(cls, data: object) -> Notification:
+        """Read the JSON object; raises `MalformedMessage` (an unknown type too)."""
+        if not isinstance(data, Mapping):
+            raise MalformedMessage(f"notification: expected an object, got {data!r}")
+        kind = _text(data, "taskNotificationType")
+        if kind not in NotificationType.__members__:
+            raise MalformedMessage(f"taskNotificationType: unknown {kind!r}")
+        recipients = data.get("workersAddress")
+        if recipients is not None and not (
+            isinstance(recipients, list) and all(isinstance(item, str) for item in recipients)
+        ):
+            raise MalformedMessage(f"workersAddress: expected a list of texts, got {recipients!r}")
+        extra = data.get("taskNotificationExtra")
+        if extra is not None and not isinstance(extra, Mapping):
+            raise MalformedMessage(f"taskNotificationExtra: expected an object, got {extra!r}")
+        extra = extra or {}
+        cause = extra.get("taskAbortCause") or data.get("taskAbortCause")
+        authorization = extra.get("workerpoolAuthorization")
+        return cls(
+            task_id=_text(data, "chainTaskId").lower(),
+            recipients=None if recipients is None else tuple(item.lower() for item in recipients),
+            type=NotificationType[kind],
+            block_number=_integer(extra, "blockNumber", 0),
+            abort_cause=(
+                AbortCause[cause]
+                if isinstance(cause, str) and cause in AbortCause.__members__
+                else AbortCause.UNKNOWN
+            ),
+            authorization=(
+                None if authorization is None else WorkerpoolAuthorization.from_json(authorization)
+            ),
+            sms_url=_text(extra, "smsUrl", "") or None,
+        )
+
+    def concerns(self, wallet: str) -> bool:
+        """Whether the message is meant for `wallet` (6.4)."""
+        return self.recipients is not None and (
+            not self.recipients or wallet.lower() in self.recipients
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ChainReceipt:
+    """Where a transaction was mined, as updates carry it."""
+
+    block_number: int
+    tx_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """The details of a status update (8.2); every field is written, nulls too."""
+
+    receipt: ChainReceipt | None = None
+    result_link: str | None = None
+    callback_data: str | None = None
+    cause: str | None = None
+    """The wire name of a ReplicateStatusCause."""
+    stdout: str | None = None
+    stderr: str | None = None
+    with_logs: bool = False
+    """Whether `computeLogs` is present; its empty members are left out even then."""
+    exit_code: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object as the scheduler reads it."""
+        logs = {
+            key: text for key, text in (("stdout", self.stdout), ("stderr", self.stderr)) if text
+        }
+        return {
+            "chainReceipt": None
+            if self.receipt is None
+            else {"blockNumber": self.receipt.block_number, "txHash": self.receipt.tx_hash},
+            "resultLink": self.result_link,
+            "chainCallbackData": self.callback_data,
+            "errorMessage": None,
+            "cause": self.cause,
+            "computeLogs": logs if self.with_logs else None,
+            "exitCode": self.exit_code,
+            "teeSessionGenerationError": None,
+        }
+
+
+def update_body(status: ReplicateStatus, details: Details | None) -> dict[str, Any]:
+    """Return the body of `POST /replicates/{id}/updateStatus` (8.2)."""
+    return {
+        "status": status.value,
+        "modifier": None,
+        "date": None,
+        "details": None if details is None else details.to_json(),
+        "success": status.success,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class PublicConfiguration:
+    """`GET /workers/config` (5.2)."""
+
+    workerpool_address: str
+    scheduler_address: str
+    config_server_url: str
+    result_proxy_url: str
+    ask_period_ms: int
+    required_version: str
+    has_adapter_url: bool
+    """The key `blockchainAdapterUrl` is there: a sign of an 8.x scheduler (section 10)."""
+    raw: Mapping[str, Any] = field(compare=False)
+
+    @classmethod
+    def from_json(cls, data: object) -> PublicConfiguration:
+        """Read the JSON object; raises `MalformedMessage`."""
+        if not isinstance(data, Mapping):
+            raise MalformedMessage(f"public configuration: expected an object, got {data!r}")
+        adapter = _text(data, "blockchainAdapterUrl", "")
+        return cls(
+            workerpool_address=_text(data, "workerPoolAddress", "").lower(),
+            scheduler_address=_text(data, "schedulerPublicAddress", "").lower(),
+            config_server_url=(_text(data, "configServerUrl", "").strip() or adapter).rstrip("/"),
+            result_proxy_url=_text(data, "resultRepositoryURL", "").rstrip("/"),
+            ask_period_ms=_integer(data, "askForReplicatePeriod", 5000),
+            required_version=_text(data, "requiredWorkerVersion", ""),
+            has_adapter_url="blockchainAdapterUrl" in data,
+            raw=dict(data),
+        )

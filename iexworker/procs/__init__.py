@@ -1,0 +1,1 @@
+"""One module a process of the worker; each has a `run(context)`."""

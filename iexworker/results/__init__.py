@@ -1,0 +1,1 @@
+"""The result of a task: digest, archive, upload."""

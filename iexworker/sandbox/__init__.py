@@ -1,0 +1,1 @@
+"""A whole local iExec network: chain, scheduler, result proxy, registry."""

@@ -1,0 +1,1 @@
+"""All shared memory and queues between processes, and nothing else."""

@@ -1,0 +1,1 @@
+"""One replicate from grant to purge: state machine, journal, recovery."""

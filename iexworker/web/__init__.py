@@ -1,0 +1,1 @@
+"""The HTTP face of the worker: metrics, health, version."""
