@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from iexworker.core import sockjs, stomp
+from iexworker.core.sockjs import (
+    Closed,
+    Heartbeat,
+    Messages,
+    Open,
+    Prelude,
+    SockJsError,
+    decode_line,
+    decode_send,
+    encode_messages,
+    encode_send,
+)
+
+WIRE = Path(__file__).parents[1] / "wire"
+
+
+def recorded(key: str) -> list[Any]:
+    return [
+        event
+        for path in sorted(WIRE.glob("*.json"))
+        for event in json.loads(path.read_text())["events"]
+        if key in event
+    ]
+
+
+@settings(deadline=None)  # the machine is shared with other tests
+@given(st.lists(st.text()))
+def test_messages_survive_the_round_trip_in_both_directions(texts: list[str]) -> None:
+    line = encode_messages(texts)
+    assert decode_line(line) == Messages(tuple(texts))
+    assert line.isascii() and "\n" not in line
+    assert decode_send(encode_send(texts)) == texts
+
+
+@settings(deadline=None)  # the machine is shared with other tests
+@given(st.integers(), st.text())
+def test_a_close_frame_survives_the_round_trip(code: int, reason: str) -> None:
+    assert decode_line(sockjs.close_frame(code, reason)) == Closed(code, reason)
+
+
+@settings(deadline=None)  # the machine is shared with other tests
+@given(st.one_of(st.text(), st.text('aoch[]",\\0123{}', max_size=30)))
+def test_garbage_raises_nothing_but_the_documented_error(text: str) -> None:
+    for decode in (decode_line, decode_send):
+        with contextlib.suppress(SockJsError):
+            decode(text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "x", "hxh", "oo", "a", "a[1]", 'a"text"', "a" + "[" * 100_000, "c[]", 'c["a",1]', "c{}"],
+)
+def test_a_line_that_no_server_writes_is_an_error(line: str) -> None:
+    with pytest.raises(SockJsError):
+        decode_line(line)
+
+
+def test_the_lines_of_the_protocol_are_told_apart() -> None:
+    assert decode_line(sockjs.PRELUDE) == Prelude()
+    assert decode_line(sockjs.OPEN) == Open()
+    assert decode_line(sockjs.HEARTBEAT) == Heartbeat()
+    assert decode_line('c[3000,"Go away!"]') == Closed(3000, "Go away!")
+    assert sockjs.close_frame(3000, "Go away!") == 'c[3000,"Go away!"]'
+
+
+def test_every_recorded_line_decodes_to_frames_and_encodes_to_itself() -> None:
+    lines = [event["sockjs"] for event in recorded("sockjs")]
+    messages = [line for line in lines if line.startswith("a")]
+    assert len(messages) > 50
+    for line in messages:
+        event = decode_line(line)
+        assert isinstance(event, Messages)
+        assert encode_messages(event.texts) == line
+        for text in event.texts:
+            assert stomp.encode(stomp.decode(text)) == text
+
+
+def test_every_recorded_sending_decodes_to_frames_and_encodes_to_itself() -> None:
+    bodies = [
+        event["body"] for event in recorded("request") if event["request"].endswith("/xhr_send")
+    ]
+    assert len(bodies) > 20
+    for texts in bodies:
+        assert decode_send(encode_send(texts)) == texts
+        for text in texts:
+            assert stomp.encode(stomp.decode(text)) == text
+
+
+def test_each_session_has_a_path_of_its_own() -> None:
+    paths = {sockjs.new_session_path() for _ in range(100)}
+    assert len(paths) == 100
+    assert all(re.fullmatch(r"/connect/[0-9]{3}/[0-9a-f]{32}", path) for path in paths)
