@@ -77,3 +77,9 @@ class DockerError(Unavailable):
 
 class JournalError(WorkerError):
     """The journal cannot be read or written."""
+
+
+class SandboxError(WorkerError):
+    """The local network cannot do what was asked of it; the message says why and what to do."""
+
+    exit_code = EXIT_UNAVAILABLE
