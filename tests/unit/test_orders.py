@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from iexworker.chain.models import ZERO_ADDRESS, DealParams, TaskDescription
+from iexworker.core.messages import Profile
+from iexworker.task import orders
+
+TASK = "0x" + "ab" * 32
+
+
+def description(**changes: object) -> TaskDescription:
+    base = TaskDescription(
+        task_id=TASK,
+        deal_id="0x" + "cd" * 32,
+        index=0,
+        app_address="0x" + "01" * 20,
+        app_type="DOCKER",
+        app_image="docker.io/library/app:1",
+        app_enclave="",
+        dataset_address=ZERO_ADDRESS,
+        dataset_uri="",
+        dataset_checksum="",
+        workerpool_address="0x" + "02" * 20,
+        workerpool_owner="0x" + "03" * 20,
+        requester="0x" + "04" * 20,
+        beneficiary="0x" + "05" * 20,
+        callback=ZERO_ADDRESS,
+        tag="0x" + "00" * 32,
+        trust=1,
+        category=0,
+        worker_stake=0,
+        bot_first_index=0,
+        bot_size=1,
+        start_time_s=0,
+        max_execution_time_s=60,
+        contribution_deadline_s=2_000_000_000,
+        final_deadline_s=2_000_000_100,
+        params=DealParams(args="a b", input_files=("http://h/a", None), secrets={"1": "x"}),
+    )
+    return dataclasses.replace(base, **changes)  # type: ignore[arg-type]  # fields by name
+
+
+def test_an_order_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    order = orders.TaskOrder(description(), Profile.V8)
+    orders.write_order(tmp_path / TASK, order)
+    assert orders.read_order(tmp_path / TASK) == order
+
+
+def test_an_order_without_list_and_map_reads_back(tmp_path: Path) -> None:
+    params = DealParams(input_files=None, secrets=None)
+    order = orders.TaskOrder(description(params=params), Profile.V9)
+    orders.write_order(tmp_path, order)
+    assert orders.read_order(tmp_path) == order
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{", b'{"profile": "7", "description": {}}', b"{}"]
+)
+def test_an_unreadable_order_is_no_order(tmp_path: Path, content: bytes) -> None:
+    orders.order_path(tmp_path).write_bytes(content)
+    assert orders.read_order(tmp_path) is None
+
+
+def test_a_folder_without_an_order_has_none(tmp_path: Path) -> None:
+    assert orders.read_order(tmp_path / "absent") is None
+
+
+def test_an_outcome_is_found_by_its_attempt_only(tmp_path: Path) -> None:
+    outcome = orders.StepOutcome(TASK, "compute", 2, ok=True, stdout_tail="é\udc80", digest="0x")
+    orders.write_outcome(tmp_path, outcome)
+    assert orders.read_outcome(tmp_path, "compute") == outcome
+    assert orders.read_outcome(tmp_path, "compute", 2) == outcome
+    assert orders.read_outcome(tmp_path, "compute", 3) is None
+    assert orders.read_outcome(tmp_path, "data") is None
+
+
+def test_an_outcome_of_another_shape_is_none(tmp_path: Path) -> None:
+    orders.outcome_path(tmp_path, "app").write_text('{"task": 1}')
+    assert orders.read_outcome(tmp_path, "app") is None
+
+
+def test_a_forgotten_outcome_is_gone(tmp_path: Path) -> None:
+    orders.write_outcome(tmp_path, orders.StepOutcome(TASK, "app", 1, ok=True))
+    orders.forget_outcome(tmp_path, "app")
+    orders.forget_outcome(tmp_path, "app")
+    assert orders.read_outcome(tmp_path, "app") is None
+
+
+def test_writing_leaves_no_other_file(tmp_path: Path) -> None:
+    orders.write_outcome(tmp_path, orders.StepOutcome(TASK, "app", 1, ok=True))
+    orders.write_outcome(tmp_path, orders.StepOutcome(TASK, "app", 2, ok=True))
+    assert [path.name for path in tmp_path.iterdir()] == ["outcome-app.json"]
+
+
+def test_details_carry_what_the_outcome_says() -> None:
+    assert orders.StepOutcome(TASK, "app", 1, ok=True).details() is None
+    failed = orders.StepOutcome(TASK, "app", 1, ok=False, cause="APP_IMAGE_DOWNLOAD_FAILED")
+    details = failed.details()
+    assert details is not None and details.to_json()["computeLogs"] is None
+    computed = orders.StepOutcome(
+        TASK, "compute", 1, ok=True, exit_code=3, with_logs=True, stdout_tail="out"
+    )
+    details = computed.details()
+    assert details is not None
+    assert details.to_json()["exitCode"] == 3
+    assert details.to_json()["computeLogs"] == {"stdout": "out"}
+
+
+def test_only_an_outcome_with_a_digest_can_be_contributed() -> None:
+    assert not orders.StepOutcome(TASK, "compute", 1, ok=True).contributable
+    assert orders.StepOutcome(TASK, "compute", 1, ok=True, digest="0x00").contributable
+
+
+def test_a_tail_is_counted_in_utf16_units() -> None:
+    assert orders.tail("short") == "short"
+    assert orders.tail("x" + "a" * orders.LOG_TAIL) == "a" * orders.LOG_TAIL
+    assert orders.tail("😀" * orders.LOG_TAIL) == "😀" * (orders.LOG_TAIL // 2)
+    assert orders.tail("😀" + "a" * (orders.LOG_TAIL - 1)) == "a" * (orders.LOG_TAIL - 1)
