@@ -1,0 +1,166 @@
+"""The journal: what a crash must not take away, in SQLite, on disk before anything follows from it.
+
+One file, `<base>/<name>/journal.sqlite`, in WAL mode with `synchronous=FULL`: a commit has reached
+the disk when it returns. Two writers share it, each with its own connection and tables: the
+scheduling loop (replicates, configuration) and the outbox (transactions, chain/ledger.py).
+
+Rows are keyed by chain id, hub, genesis hash and wallet: those of another key are kept untouched
+and taken up when that key is back (design section 4 rule 1).
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from iexworker.errors import JournalError
+from iexworker.task.replicate import Replicate
+
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT_S = 10.0
+
+_SCHEMA = """
+CREATE TABLE configuration (
+    wallet TEXT NOT NULL,
+    name TEXT NOT NULL,
+    document TEXT NOT NULL,
+    updated_s REAL NOT NULL,
+    PRIMARY KEY (wallet, name)
+) STRICT;
+CREATE TABLE replicates (
+    key TEXT NOT NULL,
+    task TEXT NOT NULL,
+    step TEXT NOT NULL,
+    state TEXT NOT NULL,
+    updated_s REAL NOT NULL,
+    PRIMARY KEY (key, task)
+) STRICT;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalKey:
+    """Which chain, contracts and wallet a row belongs to."""
+
+    chain_id: int
+    hub: str
+    genesis: str
+    wallet: str
+
+    def __str__(self) -> str:
+        """Return the text that rows carry."""
+        return f"{self.chain_id}/{self.hub}/{self.genesis}/{self.wallet}"
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the journal's file with the durability that the outbox and the loop rely on.
+
+    Raises `JournalError` when the file cannot be opened, is damaged, or is of a newer version.
+    """
+    try:
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        _migrate(connection, path)
+    except sqlite3.Error as error:
+        raise JournalError(
+            f"journal {path}: {error}; move it aside to start with an empty one, but only when no "
+            "task of this wallet is contributed and not yet revealed"
+        ) from error
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > SCHEMA_VERSION:
+        connection.execute("ROLLBACK")
+        raise JournalError(
+            f"journal {path} was written by a newer iexworker (version {version}, this one reads "
+            f"up to {SCHEMA_VERSION}): install that version again"
+        )
+    if version == 0:
+        for statement in filter(str.strip, _SCHEMA.split(";")):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+    connection.execute("COMMIT")
+
+
+class Journal:
+    """The scheduling loop's part of the journal."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def save(self, key: JournalKey, replicate: Replicate) -> None:
+        """Write the record; it is on disk when this returns. Raises `JournalError`."""
+        self._execute(
+            "INSERT INTO replicates (key, task, step, state, updated_s) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (key, task) DO UPDATE SET step=excluded.step, state=excluded.state, "
+            "updated_s=excluded.updated_s",
+            (
+                str(key),
+                replicate.task_id,
+                replicate.step.value,
+                json.dumps(replicate.to_json()),
+                time.time(),
+            ),
+        )
+
+    def forget(self, key: JournalKey, task_id: str) -> None:
+        """Drop a replicate that has its answer and left nothing behind."""
+        self._execute("DELETE FROM replicates WHERE key=? AND task=?", (str(key), task_id))
+
+    def replicates(self, key: JournalKey) -> Iterator[Replicate]:
+        """Yield the unfinished replicates of `key`, oldest first."""
+        rows = self._execute(
+            "SELECT state FROM replicates WHERE key=? ORDER BY rowid", (str(key),)
+        ).fetchall()
+        for (state,) in rows:
+            yield Replicate.from_json(json.loads(state))
+
+    def foreign(self, key: JournalKey) -> Mapping[str, int]:
+        """Return how many replicates other keys have: kept, not touched."""
+        rows = self._execute(
+            "SELECT key, count(*) FROM replicates WHERE key<>? GROUP BY key", (str(key),)
+        ).fetchall()
+        return dict(rows)
+
+    def unfinished(self) -> int:
+        """Return the number of replicates of any key."""
+        (count,) = self._execute("SELECT count(*) FROM replicates").fetchone()
+        return int(count)
+
+    def remember(self, wallet: str, name: str, document: Mapping[str, Any]) -> None:
+        """Keep the last good configuration, for a start that finds no scheduler."""
+        self._execute(
+            "INSERT INTO configuration (wallet, name, document, updated_s) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (wallet, name) DO UPDATE SET document=excluded.document, "
+            "updated_s=excluded.updated_s",
+            (wallet, name, json.dumps(document), time.time()),
+        )
+
+    def recall(self, wallet: str, name: str) -> dict[str, Any] | None:
+        """Return what `remember` kept, None when nothing was."""
+        row = self._execute(
+            "SELECT document FROM configuration WHERE wallet=? AND name=?", (wallet, name)
+        ).fetchone()
+        if row is None:
+            return None
+        document: dict[str, Any] = json.loads(row[0])
+        return document
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _execute(self, statement: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(statement, values)
+        except sqlite3.Error as error:
+            raise JournalError(f"journal: {error}") from error

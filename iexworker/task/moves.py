@@ -1,0 +1,50 @@
+"""The moves of a replicate that both the scheduler's word and the chain can bring about."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from iexworker.core.messages import AbortCause, ReplicateStatus
+from iexworker.task.events import DoStep, Effect, Observe, StopWork
+from iexworker.task.replicate import STATUSES, Replicate, Step, Update, Work
+
+Change = tuple[Replicate, tuple[Effect, ...]]
+
+
+def begin_step(replicate: Replicate, step: Step) -> Change:
+    """Begin `step`: its first update is queued, its work is asked for."""
+    replicate = replace(replicate, step=step, work=Work.DOING, attempt=replicate.attempt + 1)
+    before = STATUSES[step].before
+    if before is not None:
+        replicate = replicate.with_update(Update(before))
+    # A reveal is sent by what the chain shows, never by a message alone.
+    effect: Effect = Observe() if step is Step.REVEAL else DoStep(step, replicate.attempt)
+    return replicate, (effect,)
+
+
+def reveal_allowed(replicate: Replicate) -> bool:
+    """Tell whether the contribution is known to be mined and the reveal not yet begun."""
+    return replicate.step is Step.CONTRIBUTE and replicate.work is Work.DONE
+
+
+def abort(replicate: Replicate) -> Change:
+    """Give up a task on which no stake hangs: stop, purge, then answer ABORTED."""
+    replicate = replace(
+        replicate, step=Step.ABORT, work=Work.DOING, attempt=replicate.attempt + 1, pending=()
+    )
+    return replicate, (StopWork(), DoStep(Step.ABORT, replicate.attempt))
+
+
+def lose(replicate: Replicate, cause: AbortCause) -> Change:
+    """Answer ABORTED for a contribution that cannot win any more; its files stay for now."""
+    replicate = replace(
+        replicate,
+        step=Step.ABORT,
+        work=Work.DOING,
+        attempt=replicate.attempt + 1,
+        pending=(),
+        lost=True,
+    )
+    cause = replicate.abort_cause or cause
+    aborted = Update(ReplicateStatus.ABORTED, cause=cause.value)
+    return replicate.with_update(aborted), (StopWork(),)
