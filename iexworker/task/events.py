@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 
 from iexworker.chain.models import ChainTask, Contribution
-from iexworker.core.messages import ChainReceipt, Notification, NotificationType, ReplicateStatus
+from iexworker.core.messages import (
+    AnswerKind,
+    ChainReceipt,
+    Notification,
+    NotificationType,
+    ReplicateStatus,
+)
 from iexworker.task.replicate import Step
-
-
-class AnswerKind(enum.Enum):
-    """How the scheduler took an update (docs/spec/04, 1.3)."""
-
-    ACCEPTED = "accepted"
-    ALREADY = "already"
-    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +51,8 @@ class StepDone:
     digest: str | None = None
     callback_data: str | None = None
     exit_code: int | None = None
-    app_ran: bool = False
-    """Whether the app container ended, so that its output is worth sending."""
+    with_logs: bool = False
+    """The update carries the app's output."""
     result_link: str | None = None
 
 

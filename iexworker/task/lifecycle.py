@@ -11,11 +11,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from iexworker.chain.models import TaskStatus
-from iexworker.core.messages import AbortCause, NotificationType, Profile, ReplicateStatus
+from iexworker.core.messages import AbortCause, AnswerKind, NotificationType, ReplicateStatus
 from iexworker.task import watch
 from iexworker.task.events import (
     Answered,
-    AnswerKind,
     DoStep,
     Effect,
     Event,
@@ -37,7 +36,6 @@ from iexworker.task.replicate import (
     CONTRIBUTABLE_CAUSES,
     STATUSES,
     STEP_OF,
-    Logs,
     Replicate,
     Step,
     Update,
@@ -249,15 +247,7 @@ def _final_update(replicate: Replicate, status: ReplicateStatus, event: StepDone
     update = Update(status, cause=None if event.ok else event.cause)
     if replicate.step is Step.UPLOAD and event.ok:
         return replace(update, result_link=event.result_link, callback_data=replicate.callback_data)
-    if replicate.step is not Step.COMPUTE or not event.app_ran:
-        return update
-    # 8.x sends no exit code with COMPUTED, and of a failed post-compute no output (spec 04, 5.5).
-    if event.ok:
-        shown = event.exit_code if replicate.profile is Profile.V9 else None
-        return replace(update, exit_code=shown, logs=Logs.APP)
-    if event.cause in ("APP_COMPUTE_FAILED", "APP_COMPUTE_TIMEOUT"):
-        return replace(update, exit_code=event.exit_code, logs=Logs.APP)
-    return replace(update, logs=Logs.EMPTY)
+    return replace(update, exit_code=event.exit_code, with_logs=event.with_logs)
 
 
 def _purged(replicate: Replicate) -> Change:

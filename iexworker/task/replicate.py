@@ -50,14 +50,6 @@ class Work(enum.Enum):
     FAILED = "failed"
 
 
-class Logs(enum.Enum):
-    """Which application output goes with an update; the texts stay in the task folder."""
-
-    NONE = "none"
-    EMPTY = "empty"
-    APP = "app"
-
-
 @dataclass(frozen=True, slots=True)
 class StepStatuses:
     """The update before a step's work, and the two after it."""
@@ -113,7 +105,8 @@ class Update:
     result_link: str | None = None
     callback_data: str | None = None
     exit_code: int | None = None
-    logs: Logs = Logs.NONE
+    with_logs: bool = False
+    """The app's output goes along; its texts stay in the task folder until then."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the update as the journal keeps it."""
@@ -124,7 +117,7 @@ class Update:
             "link": self.result_link,
             "callback": self.callback_data,
             "exit_code": self.exit_code,
-            "logs": self.logs.value,
+            "with_logs": self.with_logs,
         }
 
     @classmethod
@@ -137,7 +130,7 @@ class Update:
             result_link=data["link"],
             callback_data=data["callback"],
             exit_code=data["exit_code"],
-            logs=Logs(data["logs"]),
+            with_logs=data["with_logs"],
         )
 
 

@@ -1,0 +1,391 @@
+"""What the lifecycle asks for, done: each effect a coroutine whose result comes back as an event.
+
+Every effect is idempotent, so that a start may ask for it again. An exception inside a step is
+that step's failure with cause UNKNOWN, never silence (design section 4 rule 3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from iexworker.chain.hashing import result_hash
+from iexworker.chain.models import ChainTask, Contribution, TaskDescription
+from iexworker.core.messages import WorkerpoolAuthorization
+from iexworker.errors import ChainError, Unavailable
+from iexworker.shared.channels import Outcome
+from iexworker.task import orders
+from iexworker.task.events import (
+    AskScheduler,
+    DoStep,
+    Effect,
+    Observe,
+    Observed,
+    Prepared,
+    SchedulerSaw,
+    StepDone,
+    StopWork,
+    Transact,
+)
+from iexworker.task.replicate import Replicate, Step
+from iexworker.task.runner import Runner
+from iexworker.task.sender import Sender, pauses
+from iexworker.task.slots import Slots
+
+START_PATIENCE_S = 60.0
+"""How long a grant's first checks wait for a chain node that does not answer."""
+PUSH_PATIENCE_S = 30.0
+RETURN_PATIENCE_S = 5.0
+"""What the scheduler gets to push before we go by the chain: usually, and after a return."""
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Task and own contribution at one head of the chain."""
+
+    task: ChainTask
+    contribution: Contribution
+    head_s: int
+
+
+class Chain(Protocol):
+    """The chain as the duties need it; every call may raise `ChainError`."""
+
+    async def describe(self, replicate: Replicate) -> TaskDescription | None:
+        """Return what the task is, None when the chain does not know it."""
+
+    async def authorized(
+        self, authorization: WorkerpoolAuthorization, description: TaskDescription
+    ) -> bool:
+        """Tell whether the contract will take the authorisation."""
+
+    async def cannot_contribute(
+        self, replicate: Replicate, description: TaskDescription
+    ) -> str | None:
+        """Return the cause that forbids to go on (docs/spec/05, 5.1), None when all is well."""
+
+    async def enough_gas(self) -> bool:
+        """Tell whether the wallet can pay for a transaction."""
+
+    async def sight(self, task_id: str) -> Sighting:
+        """Read task and own contribution."""
+
+    async def transact(self, replicate: Replicate, step: Step) -> None:
+        """Hand a contribute or reveal to the outbox; its end comes to the runner by itself."""
+
+
+class Containers(Protocol):
+    """The Docker engine as the duties need it; calls block."""
+
+    def kill_task(self, task_id: str) -> None:
+        """Kill and remove the task's containers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partners:
+    """Whom the duties work with."""
+
+    chain: Chain
+    slots: Slots
+    containers: Containers
+    folder_of: Callable[[str], Path]
+    subscribe: Callable[[str], None]
+    unsubscribe: Callable[[str], None]
+    upload: Callable[[Replicate, TaskDescription, Path], Awaitable[str]]
+    """Upload the result; returns the link text, "" when there is none to be had."""
+    scheduler_task: Callable[[str], Awaitable[SchedulerSaw]]
+    returned_s: Callable[[], float]
+    """The monotonic instant since when the scheduler may have pushed to us again."""
+    tee_refusal: Callable[[TaskDescription], str | None]
+    """The cause for which a task cannot be run on this worker, None for one that can."""
+
+
+class TaskDuties:
+    """Does what the runner asks for; see `runner.Duties`."""
+
+    def __init__(self, partners: Partners) -> None:
+        self._with = partners
+        self._runner: Runner
+        self._sender: Sender
+        self._running: set[asyncio.Task[None]] = set()
+        self._observing: set[str] = set()
+
+    def bind(self, runner: Runner, sender: Sender) -> None:
+        """Name those who need the duties themselves to be made."""
+        self._runner, self._sender = runner, sender
+
+    def perform(self, replicate: Replicate, effect: Effect) -> None:
+        """Start what follows and return."""
+        if isinstance(effect, DoStep):
+            self._spawn(self._step(replicate, effect))
+        elif isinstance(effect, Transact):
+            self._spawn(self._transact(replicate, effect.step))
+        elif isinstance(effect, Observe):
+            self.observe(replicate.task_id)
+        elif isinstance(effect, AskScheduler):
+            self._spawn(self._ask(replicate.task_id))
+        elif isinstance(effect, StopWork):
+            self._with.slots.cancel(replicate.task_id)
+            self._spawn(self._kill(replicate.task_id))
+
+    def kick(self, task_id: str) -> None:
+        """See to it that the task's updates are sent."""
+        self._sender.kick(task_id)
+
+    def forget(self, replicate: Replicate) -> None:
+        """Let go of a task that has its answer."""
+        self._with.slots.release(replicate.task_id)
+        self._with.unsubscribe(replicate.task_id)
+
+    def observe(self, task_id: str) -> None:
+        """Read the chain for a task, unless that is under way."""
+        if task_id not in self._observing:
+            self._observing.add(task_id)
+            self._spawn(self._observe(task_id))
+
+    def outcome(self, message: Outcome) -> None:
+        """Take what a slot has found."""
+        step = Step(message.step)
+        found = orders.read_outcome(
+            self._with.folder_of(message.task_id), message.step, message.attempt
+        )
+        if found is None:
+            # The slot says it is there, so the file was lost or garbled: the step has failed.
+            log.error("outcome missing", extra={"task": message.task_id, "step": message.step})
+            done = StepDone(step, message.attempt, ok=False, cause="UNKNOWN")
+        else:
+            done = StepDone(
+                step,
+                message.attempt,
+                ok=found.ok,
+                cause=found.cause,
+                digest=found.digest,
+                callback_data=found.callback_data,
+                exit_code=found.exit_code,
+                with_logs=found.with_logs,
+            )
+        self._runner.apply(message.task_id, done)
+        self._release_when_free(message.task_id)
+
+    def _release_when_free(self, task_id: str) -> None:
+        replicate = self._runner.get(task_id)
+        if replicate is None or not replicate.holds_slot:
+            self._with.slots.release(task_id)
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _step(self, replicate: Replicate, effect: DoStep) -> None:
+        task_id = replicate.task_id
+        try:
+            done = await self._work_of(replicate, effect)
+        except Unavailable as error:
+            log.error(
+                "step failed",
+                extra={"task": task_id, "step": effect.step.value, "error": str(error)},
+            )
+            done = StepDone(effect.step, effect.attempt, ok=False, cause="CHAIN_UNREACHABLE")
+        except Exception:
+            log.exception("step failed", extra={"task": task_id, "step": effect.step.value})
+            done = StepDone(effect.step, effect.attempt, ok=False, cause="UNKNOWN")
+        if done is not None:
+            self._runner.apply(task_id, done)
+            self._release_when_free(task_id)
+
+    async def _work_of(self, replicate: Replicate, effect: DoStep) -> StepDone | None:
+        if effect.step is Step.START:
+            return await self._start(replicate, effect)
+        if effect.step in (Step.COMPLETE, Step.ABORT):
+            return await self._purge(replicate, effect)
+        if effect.step is Step.UPLOAD:
+            return await self._upload(replicate, effect)
+        if effect.step is Step.CONTRIBUTE:
+            return await self._contribute(replicate, effect)
+        return await self._compute(replicate, effect)
+
+    async def _start(self, replicate: Replicate, effect: DoStep) -> StepDone:
+        self._with.subscribe(replicate.task_id)
+        until_s = time.time() + START_PATIENCE_S
+        description = await patiently(lambda: self._with.chain.describe(replicate), until_s)
+        cause = await self._cannot_start(replicate, description, until_s)
+        if cause is not None or description is None:
+            log.warning("task not started", extra={"task": replicate.task_id, "cause": cause})
+            return StepDone(effect.step, effect.attempt, ok=False, cause=cause)
+        order = orders.TaskOrder(description, replicate.profile)
+        folder = self._with.folder_of(replicate.task_id)
+        await asyncio.to_thread(orders.write_order, folder, order)
+        self._runner.apply(
+            replicate.task_id,
+            Prepared(
+                effect.step, description.contribution_deadline_s, description.final_deadline_s
+            ),
+        )
+        return StepDone(effect.step, effect.attempt, ok=True)
+
+    async def _cannot_start(
+        self, replicate: Replicate, description: TaskDescription | None, until_s: float
+    ) -> str | None:
+        if description is None:
+            return "TASK_DESCRIPTION_NOT_FOUND"
+        chain = self._with.chain
+        if not await patiently(
+            lambda: chain.authorized(replicate.authorization, description), until_s
+        ):
+            return "WORKERPOOL_AUTHORIZATION_NOT_FOUND"
+        cause = await patiently(lambda: chain.cannot_contribute(replicate, description), until_s)
+        if cause is not None:
+            return cause
+        refusal = self._with.tee_refusal(description)
+        if refusal is not None:
+            return refusal
+        encrypted = description.tee_framework is None and description.params.result_encryption
+        return "TASK_DESCRIPTION_INVALID" if encrypted else None
+
+    async def _compute(self, replicate: Replicate, effect: DoStep) -> StepDone | None:
+        cause = await self._precheck(replicate)
+        if cause is not None:
+            return StepDone(effect.step, effect.attempt, ok=False, cause=cause)
+        self._with.slots.order(replicate.task_id, effect.step.value, effect.attempt)
+        return None
+
+    async def _contribute(self, replicate: Replicate, effect: DoStep) -> StepDone | None:
+        cause = await self._precheck(replicate)
+        if cause is None and not await self._with.chain.enough_gas():
+            cause = "OUT_OF_GAS"
+        if cause is None and replicate.digest is None:
+            cause = "DETERMINISM_HASH_NOT_FOUND"
+        if cause is not None:
+            return StepDone(effect.step, effect.attempt, ok=False, cause=cause)
+        deadlines = (replicate.contribution_deadline_s or 0, replicate.final_deadline_s or 0)
+        self._runner.apply(replicate.task_id, Prepared(effect.step, *deadlines))
+        return None
+
+    async def _precheck(self, replicate: Replicate) -> str | None:
+        description = await self._description(replicate)
+        if description is None:
+            return "TASK_DESCRIPTION_NOT_FOUND"
+        until_s = float(description.contribution_deadline_s)
+        return await patiently(
+            lambda: self._with.chain.cannot_contribute(replicate, description), until_s
+        )
+
+    async def _description(self, replicate: Replicate) -> TaskDescription | None:
+        folder = self._with.folder_of(replicate.task_id)
+        order = await asyncio.to_thread(orders.read_order, folder)
+        if order is not None:
+            return order.description
+        until_s = float(replicate.contribution_deadline_s or time.time() + START_PATIENCE_S)
+        description = await patiently(lambda: self._with.chain.describe(replicate), until_s)
+        if description is not None:
+            order = orders.TaskOrder(description, replicate.profile)
+            await asyncio.to_thread(orders.write_order, folder, order)
+        return description
+
+    async def _upload(self, replicate: Replicate, effect: DoStep) -> StepDone:
+        description = await self._description(replicate)
+        folder = self._with.folder_of(replicate.task_id)
+        link = ""
+        if description is not None:
+            link = await self._with.upload(replicate, description, folder)
+        if not link:
+            return StepDone(effect.step, effect.attempt, ok=False, cause="RESULT_LINK_MISSING")
+        return StepDone(effect.step, effect.attempt, ok=True, result_link=link)
+
+    async def _purge(self, replicate: Replicate, effect: DoStep) -> StepDone:
+        self._with.slots.cancel(replicate.task_id)
+        await self._kill(replicate.task_id)
+        folder = self._with.folder_of(replicate.task_id)
+        gone = await asyncio.to_thread(_delete, folder)
+        return StepDone(effect.step, effect.attempt, ok=gone)
+
+    async def _kill(self, task_id: str) -> None:
+        try:
+            await asyncio.to_thread(self._with.containers.kill_task, task_id)
+        except Unavailable as error:
+            log.warning(
+                "containers not stopped, they are looked for again at the next start",
+                extra={"task": task_id, "error": str(error)},
+            )
+
+    async def _transact(self, replicate: Replicate, step: Step) -> None:
+        pause = pauses()
+        while self._runner.get(replicate.task_id) is not None:
+            try:
+                await self._with.chain.transact(replicate, step)
+                return
+            except Unavailable as error:
+                log.error(
+                    "transaction not accepted by the outbox, trying again",
+                    extra={"task": replicate.task_id, "step": step.value, "error": str(error)},
+                )
+                await asyncio.sleep(next(pause))
+
+    async def _observe(self, task_id: str) -> None:
+        try:
+            sighting = await self._with.chain.sight(task_id)
+        except ChainError as error:
+            log.warning("chain not read", extra={"task": task_id, "error": str(error)})
+            return
+        finally:
+            self._observing.discard(task_id)
+        replicate = self._runner.get(task_id)
+        if replicate is None:
+            return
+        own = None if replicate.digest is None else result_hash(task_id, replicate.digest)
+        overdue = self._overdue(task_id)
+        self._runner.apply(
+            task_id,
+            Observed(sighting.task, sighting.contribution, own, sighting.head_s, overdue),
+        )
+
+    def _overdue(self, task_id: str) -> bool:
+        returned_s, changed_s = self._with.returned_s(), self._runner.changed_s(task_id)
+        now_s = time.monotonic()
+        if returned_s > changed_s:
+            return now_s - returned_s > RETURN_PATIENCE_S
+        return now_s - changed_s > PUSH_PATIENCE_S
+
+    async def _ask(self, task_id: str) -> None:
+        try:
+            seen = await self._with.scheduler_task(task_id)
+        except Unavailable as error:
+            log.warning("scheduler not asked", extra={"task": task_id, "error": str(error)})
+            return
+        self._runner.apply(task_id, seen)
+
+
+async def patiently(call: Callable[[], Awaitable[T]], until_s: float) -> T:
+    """Try until Unix instant `until_s` while the chain does not answer; raises `ChainError`."""
+    for pause_s in pauses():
+        try:
+            return await call()
+        except ChainError as error:
+            if time.time() + pause_s >= until_s:
+                raise
+            log.warning("chain not read, trying again", extra={"error": str(error)})
+        await asyncio.sleep(pause_s)
+    raise AssertionError("pauses never end")
+
+
+def _delete(folder: Path) -> bool:
+    """Delete a task folder; False when something stays, and the log says what."""
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        log.error("task folder not deleted", extra={"folder": str(folder), "error": str(error)})
+        return False
+    return True

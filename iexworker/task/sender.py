@@ -1,0 +1,104 @@
+"""Sends a task's updates one after the other until each has its answer (docs/spec/04, 4.2)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterator
+
+from iexworker.core.client import Answer
+from iexworker.core.messages import AnswerKind, Details
+from iexworker.errors import SchedulerError
+from iexworker.task import orders
+from iexworker.task.events import Answered
+from iexworker.task.replicate import Update
+from iexworker.task.runner import Runner
+
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
+
+log = logging.getLogger(__name__)
+
+Post = Callable[[str, Update], Awaitable[Answer]]
+"""Sends one update; raises `SchedulerError`."""
+
+
+def pauses() -> Iterator[float]:
+    """Yield the pauses between tries: 1 s doubling to 30 s, each up to a fifth shorter."""
+    pause_s = FIRST_PAUSE_S
+    while True:
+        yield pause_s * random.uniform(0.8, 1.0)  # noqa: S311 - jitter, nothing secret
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+def details_of(update: Update, outcome: orders.StepOutcome | None) -> Details | None:
+    """Return the details of an update; the app's output comes from the slot's outcome."""
+    found = outcome if update.with_logs else None
+    details = Details(
+        receipt=update.receipt,
+        result_link=update.result_link,
+        callback_data=update.callback_data,
+        cause=update.cause,
+        exit_code=update.exit_code,
+        with_logs=update.with_logs,
+        stdout=None if found is None else found.stdout_tail,
+        stderr=None if found is None else found.stderr_tail,
+    )
+    return None if details == Details() else details
+
+
+class Sender:
+    """One conversation per task, each in its own order; none waits for another."""
+
+    def __init__(self, runner: Runner, post: Post, allowed: asyncio.Event) -> None:
+        self._runner = runner
+        self._post = post
+        self._allowed = allowed
+        """Set while the scheduler may be told anything (logged in, channel open)."""
+        self._talks: dict[str, asyncio.Task[None]] = {}
+
+    def kick(self, task_id: str) -> None:
+        """See to it that the task's pending updates are being sent."""
+        if task_id not in self._talks and self._runner.next_update(task_id) is not None:
+            talk = asyncio.get_running_loop().create_task(self._talk(task_id))
+            self._talks[task_id] = talk
+            talk.add_done_callback(lambda _: self._ended(task_id))
+
+    def _ended(self, task_id: str) -> None:
+        del self._talks[task_id]
+        self.kick(task_id)  # an update may have come between the last look and now
+
+    async def _talk(self, task_id: str) -> None:
+        pause = pauses()
+        while True:
+            await self._allowed.wait()
+            update = self._runner.next_update(task_id)
+            if update is None:
+                return
+            answered = await self._try(task_id, update)
+            if answered is not None:
+                self._runner.apply(task_id, answered)
+            if self._runner.next_update(task_id) == update:
+                await asyncio.sleep(next(pause))  # no answer, or one that is insisted against
+            elif answered is not None:
+                pause = pauses()
+
+    async def _try(self, task_id: str, update: Update) -> Answered | None:
+        status = update.status.value
+        try:
+            answer = await self._post(task_id, update)
+        except SchedulerError as error:
+            log.warning(
+                "update not delivered, it will be sent again",
+                extra={"task": task_id, "status": status, "error": str(error)},
+            )
+            return None
+        level = logging.WARNING if answer.kind is AnswerKind.REFUSED else logging.INFO
+        wants = None if answer.next is None else answer.next.value
+        log.log(
+            level,
+            "update answered",
+            extra={"task": task_id, "status": status, "answer": answer.kind.value, "wants": wants},
+        )
+        return Answered(update.status, answer.kind, answer.next)
