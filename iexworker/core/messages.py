@@ -27,9 +27,9 @@ class Profile(enum.Enum):
 
     @classmethod
     def from_version(cls, version: str) -> Profile | None:
-        """Return the profile for a version text such as `9.2.1`, None when it has no leading number."""
+        """Return the profile for a version text such as `9.2.1`, None for one without a number."""
         major = version.strip().partition(".")[0]
-        if not (major.isascii() and major.isdigit()):
+        if not (major.isascii() and major.isdigit() and len(major) < 10):
             return None
         return cls.V8 if int(major) <= 8 else cls.V9
 
@@ -101,6 +101,16 @@ class NotificationType(enum.Enum):
     PLEASE_CONTRIBUTE_AND_FINALIZE = "PLEASE_CONTRIBUTE_AND_FINALIZE"
     PLEASE_COMPLETE = "PLEASE_COMPLETE"
     PLEASE_ABORT = "PLEASE_ABORT"
+
+
+class AnswerKind(enum.Enum):
+    """What the scheduler made of a status update (8.4)."""
+
+    ACCEPTED = "accepted"
+    ALREADY = "already"
+    """The status was in the replicate's history; nothing has changed."""
+    REFUSED = "refused"
+    """Nothing was recorded: unknown replicate, forbidden transition, or verification failed."""
 
 
 class AbortCause(enum.Enum):
@@ -316,3 +326,32 @@ class PublicConfiguration:
             has_adapter_url="blockchainAdapterUrl" in data,
             raw=dict(data),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What a worker says of itself when it registers (`WorkerModel`, 5.3)."""
+
+    name: str
+    wallet: str
+    os: str
+    cpu: str
+    cpu_count: int
+    memory_gib: int
+    gpu: bool
+    tee: bool
+    tdx: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object; `tdxEnabled` too, which an 8.x scheduler ignores (10)."""
+        return {
+            "name": self.name,
+            "walletAddress": self.wallet,
+            "os": self.os,
+            "cpu": self.cpu,
+            "cpuNb": self.cpu_count,
+            "memorySize": self.memory_gib,
+            "gpuEnabled": self.gpu,
+            "teeEnabled": self.tee,
+            "tdxEnabled": self.tdx,
+        }

@@ -1,0 +1,148 @@
+"""HTTP calls with every wait and every size bounded; clients of the scheduler's family build on it.
+
+One requests session a thread, made on its first call, so that it never crosses a fork or a thread.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import requests
+import urllib3.exceptions
+
+from iexworker.errors import Unavailable
+
+CONNECT_TIMEOUT_S = 10.0
+READ_TIMEOUT_S = 60.0
+"""The longest silence; a whole answer may take twice that."""
+BODY_LIMIT_BYTES = 8 * 1024 * 1024
+MAX_REDIRECTS = 5
+
+_CHUNK_BYTES = 64 * 1024
+_SHOWN_CHARACTERS = 200
+
+Body = bytes | Iterable[bytes] | None
+
+
+class NoAnswer(Unavailable):
+    """The peer gave no complete answer: refused, reset, too slow, too large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A complete HTTP answer, whatever its status."""
+
+    status: int
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as text without white space around it; what is no UTF-8 is replaced."""
+        return self.body.decode("utf-8", "replace").strip()
+
+    @property
+    def shown(self) -> str:
+        """The beginning of the body on one line, for logs and messages."""
+        return " ".join(self.text[: 2 * _SHOWN_CHARACTERS].split())[:_SHOWN_CHARACTERS]
+
+    def json(self) -> object:
+        """Return the body read as JSON, None for an empty one; raises `ValueError`."""
+        try:
+            return json.loads(self.body) if self.body.strip() else None
+        except RecursionError:
+            raise ValueError("JSON nested too deeply") from None
+
+
+def new_session() -> requests.Session:
+    """Return a session that takes nothing from the environment, as the Java worker's client.
+
+    Neither proxies nor a `.netrc`, which would overwrite the Authorization header. Compression
+    is not asked for: a small answer could unpack to a large one.
+    """
+    session = requests.Session()
+    session.trust_env = False
+    session.max_redirects = MAX_REDIRECTS
+    session.headers.update(
+        {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "iexworker"}
+    )
+    return session
+
+
+class Transport:
+    """Calls to one base URL, from any thread."""
+
+    def __init__(self, base_url: str) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._own = threading.local()
+        self._lock = threading.Lock()
+        self._sessions: list[requests.Session] = []
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Body = None,
+        read_timeout_s: float = READ_TIMEOUT_S,
+    ) -> Reply:
+        """Make one request and read its answer whole; raises `NoAnswer`.
+
+        `path` is appended to the base URL unless it is a URL itself. An iterable body with a length
+        is sent as it comes, under a `Content-Length`.
+        """
+        url = path if "://" in path else self.base_url + path
+        deadline_s = time.monotonic() + CONNECT_TIMEOUT_S + 2 * read_timeout_s
+        try:
+            with self._session().request(
+                method,
+                url,
+                headers={"Content-Type": "application/json", **(headers or {})},
+                data=body,
+                timeout=(CONNECT_TIMEOUT_S, read_timeout_s),
+                stream=True,
+            ) as response:
+                return Reply(response.status_code, _read(response, deadline_s))
+        except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
+            # RequestException is an OSError; a Location that is no URL raises a bare ValueError.
+            raise NoAnswer(f"{method} {url}: {reason(error)}") from error
+        except NoAnswer as error:
+            raise NoAnswer(f"{method} {url}: {error}") from None
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        with self._lock:
+            for session in self._sessions:
+                session.close()
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._own, "session", None)
+        if session is None:
+            session = self._own.session = new_session()
+            with self._lock:
+                self._sessions.append(session)
+        return session
+
+
+def _read(response: requests.Response, deadline_s: float) -> bytes:
+    body = bytearray()
+    while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+        body += chunk
+        if len(body) > BODY_LIMIT_BYTES:
+            raise NoAnswer(f"the answer is larger than {BODY_LIMIT_BYTES} bytes")
+        if time.monotonic() > deadline_s:
+            raise NoAnswer("the answer does not end")
+    return bytes(body)
+
+
+def reason(error: BaseException) -> str:
+    """Return the innermost cause of a failed call in a few words."""
+    root = error
+    while (inner := root.__cause__ or root.__context__) is not None:
+        root = inner
+    words = root.strerror if isinstance(root, OSError) and root.strerror else str(root)
+    return " ".join(words.split())[:_SHOWN_CHARACTERS] or type(root).__name__
