@@ -92,7 +92,9 @@ def open_keystore(content: bytes, password: str) -> Wallet:
     """Decrypt the text of a version 3 keystore; raises WalletError (7)."""
     crypto = _crypto(content)
     try:
-        derived = _derive(crypto["kdf"], crypto["kdfparams"], password.encode())
+        # surrogateescape: a password of the environment that is no UTF-8 keeps its bytes.
+        secret = password.encode(errors="surrogateescape")
+        derived = _derive(crypto["kdf"], crypto["kdfparams"], secret)
         ciphertext = bytes.fromhex(crypto["ciphertext"])
         expected_mac = bytes.fromhex(crypto["mac"])
         cipher = AES.new(
