@@ -1,0 +1,80 @@
+"""Asking for work: when we may, and in plain words why we do not (docs/spec/04, section 3)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from iexworker.core.messages import Grant
+from iexworker.errors import JournalError, SchedulerError, Unauthorized
+
+NOTHING = "the scheduler has no task for this worker now"
+
+log = logging.getLogger(__name__)
+
+Obstacle = Callable[[], str]
+"""Says why no work can be asked for; empty when nothing stands in the way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """What the demand needs of the rest."""
+
+    obstacles: Sequence[Obstacle]
+    """In the order in which an operator would look at them."""
+    period_s: Callable[[], float]
+    ask: Callable[[], Awaitable[Grant | None]]
+    take: Callable[[Grant], None]
+    report: Callable[[float | None, str], None]
+    """Takes the instant of a request that was made, and the words for the operator."""
+    pass_on: Callable[[], None]
+    """Told when the scheduler refused our token."""
+
+
+class Demand:
+    """One request at a time, every period, counted from the end of the last one."""
+
+    def __init__(self, market: Market) -> None:
+        self._market = market
+        self._said = ""
+
+    async def run(self) -> None:
+        """Ask for ever."""
+        while True:
+            await self._once()
+            await asyncio.sleep(self._market.period_s())
+
+    async def _once(self) -> None:
+        for obstacle in self._market.obstacles:
+            words = obstacle()
+            if words:
+                self._report(None, words)
+                return
+        asked_s = time.time()
+        self._report(asked_s, await self._ask())
+
+    async def _ask(self) -> str:
+        try:
+            grant = await self._market.ask()
+            if grant is None:
+                return NOTHING
+            self._market.take(grant)
+        except Unauthorized as error:
+            self._market.pass_on()
+            return f"the scheduler does not take our token: {error}"
+        except SchedulerError as error:
+            return f"no answer to the request for work: {error}"
+        except JournalError as error:
+            # Granted but not on disk: recovery finds it at the scheduler (design section 4 rule 3).
+            log.error("grant not journalled", extra={"error": str(error)})
+            return str(error)
+        return ""
+
+    def _report(self, asked_s: float | None, words: str) -> None:
+        if words != self._said:
+            self._said = words
+            log.info("demand", extra={"why_no_task": words or None})
+        self._market.report(asked_s, words)
