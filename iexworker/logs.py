@@ -48,7 +48,7 @@ def setup(
 ) -> None:
     """Send every event of this process to `fd`; called again in a child with its role.
 
-    `count` is told the level number of each event that is written.
+    `count` is told the level number of each event that is written: `Entry.count_event`.
     """
     root = logging.getLogger()
     previous = next((item for item in root.handlers if isinstance(item, LineHandler)), None)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from iexworker.shared.board import Board
     from iexworker.shared.ring import Ring
 
+SUPERVISOR = "supervisor"
 SCHEDULING = "scheduling"
 HEARTBEAT = "heartbeat"
 HTTP = "http"
@@ -75,6 +76,8 @@ class Context:
     boot_id: str
     """Names this start of the tree; containers carry it as a label."""
     parent_pid: int
+    fail_fast: bool
+    """End with exit code 69 when a peer cannot be reached at the start."""
 
     def hello(self) -> Hello:
         """Return the message that asks a partner for what still stands."""

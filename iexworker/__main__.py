@@ -1,0 +1,7 @@
+"""`python -m iexworker`."""
+
+import sys
+
+from iexworker.cli import main
+
+sys.exit(main())

@@ -1,0 +1,340 @@
+"""The parent: it makes what the processes share, forks them, and keeps them alive.
+
+One `selectors` loop, no thread, no network, no Docker, no protocol work (design section 2). A
+child that is stopped, stuck or dead never holds it: every send and every read is non-blocking.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import logging
+import os
+import queue
+import resource
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import replace
+
+from setproctitle import setproctitle
+
+from iexworker import logs, machine, status
+from iexworker.children import Child, Run, import_run
+from iexworker.control import ControlServer
+from iexworker.errors import EXIT_INTERNAL, EXIT_OK
+from iexworker.locks import PATIENCE_S, Locks
+from iexworker.notify import Notifier
+from iexworker.procs.context import (
+    HEARTBEAT,
+    SCHEDULING,
+    SUPERVISOR,
+    Channels,
+    Context,
+    compute_role,
+    roles,
+)
+from iexworker.report import report
+from iexworker.restart import GiveUp
+from iexworker.secrets import Secrets
+from iexworker.settings import Settings
+from iexworker.shared.board import Board, State
+from iexworker.shared.channels import Ready
+from iexworker.shared.ring import Ring
+from iexworker.shutdown import Shutdown
+from iexworker.signals import SignalQueue
+from iexworker.web.source import Source
+
+WALLET_PASSWORD = "wallet_password"  # noqa: S105 - the name of a secret, not the secret
+"""What `Context.secrets` knows the keystore's password as."""
+
+STUCK_AFTER_S = 60.0
+"""How long a loop may stand still before the watchdog is no longer fed."""
+
+_TURN_S = 1.0
+_WATCHED = (HEARTBEAT, SCHEDULING)
+
+log = logging.getLogger(__name__)
+
+
+def preload() -> None:
+    """Import before the fork what several children use: its pages are then shared."""
+    importlib.import_module("docker")
+
+
+class Supervisor:
+    """A tree of processes, from the locks to the exit code."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        environ: MutableMapping[str, str],
+        *,
+        fail_fast: bool = False,
+        run_of: Callable[[str], Run] = import_run,
+        preload: Callable[[], None] = preload,
+        patience_s: float = PATIENCE_S,
+        stuck_after_s: float = STUCK_AFTER_S,
+    ) -> None:
+        self._started_s = time.time()
+        self._settings = replace(settings, wallet_password="")
+        self._secrets = Secrets({WALLET_PASSWORD: settings.wallet_password})
+        self._notifier = Notifier.take(environ)
+        self._fail_fast = fail_fast
+        self._run_of = run_of
+        self._preload = preload
+        self._patience_s = patience_s
+        self._stuck_after_s = stuck_after_s
+        slots = machine.slots(settings.cpu_override, settings.gpu_enabled)
+        self._names = roles(slots)
+        self._slots = {compute_role(slot): slot for slot in range(slots)}
+        self._locks = Locks()
+        self._exit_code = EXIT_OK
+        self._shutdown: Shutdown | None = None
+        self._fed_at = 0.0
+        self._board_version = -1
+
+    def run(self) -> int:
+        """Serve until told to stop; returns the exit code, raises what forbids the start."""
+        self._locks.hold(self._settings.root, self._settings.wallet_path, self._patience_s)
+        # A core file would hold the wallet's key.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        self._open()
+        try:
+            return self._loop()
+        finally:
+            self._kill_all()
+            self._close()
+
+    def _open(self) -> None:
+        """Make everything that children share, then what is the parent's alone."""
+        self._boot_id = os.urandom(8).hex()
+        self._board = Board.create((SUPERVISOR, *self._names))
+        self._entry = self._board.entry(SUPERVISOR)
+        self._ring = Ring.create(max(len(self._slots), 1), self._settings.window_size)
+        self._channels = Channels.create(len(self._slots))
+        self._children = {role: Child(role, self._slots.get(role)) for role in self._names}
+        logs.setup(
+            SUPERVISOR,
+            self._settings.log_level,
+            as_json=self._settings.log_json,
+            count=self._entry.count_event,
+        )
+        self._board.facts.set(started_s=self._started_s)
+        self._entry.write(state=State.STARTING)
+        self._preload()
+        setproctitle(f"iexworker: {SUPERVISOR}")
+        gc.collect()
+        gc.freeze()
+        self._selector = selectors.DefaultSelector()
+        self._signals = SignalQueue()
+        self._selector.register(self._signals, selectors.EVENT_READ, self._on_signals)
+        self._control = ControlServer(self._settings.root, self._selector, {"status": self._status})
+        for child in self._children.values():
+            self._selector.register(
+                child.reports, selectors.EVENT_READ, lambda _events, child=child: self._hear(child)
+            )
+        if (asked := self._locks.address_socket) is not None:
+            self._selector.register(asked, selectors.EVENT_READ, lambda _events: _hang_up(asked))
+
+    def _release(self) -> None:
+        """Close, in a child, what belongs to the parent."""
+        self._selector.close()
+        self._signals.close()
+        self._control.close(unlink=False)
+        self._notifier.close()
+        self._locks.close()
+
+    def _close(self) -> None:
+        self._signals.restore()
+        self._selector.close()
+        self._control.close(unlink=True)
+        self._notifier.close()
+        self._locks.close()
+
+    def _loop(self) -> int:
+        log.info(
+            "worker starts",
+            extra={"pid": os.getpid(), "slots": len(self._slots), "boot": self._boot_id},
+        )
+        while True:
+            now = time.monotonic()
+            self._start_due(now)
+            if self._shutdown is not None and self._shutdown.step(now):
+                return self._leave()
+            self._show(now)
+            for key, events in self._selector.select(self._pause(now)):
+                key.data(events)
+            self._reap()
+
+    def _pause(self, now: float) -> float:
+        """Return how long nothing is due."""
+        due = [child.due_at for child in self._children.values() if child.due_at is not None]
+        if self._shutdown is not None:
+            due = [self._shutdown.until]
+        turn = min(_TURN_S, (self._notifier.watchdog_s or _TURN_S) / 3)
+        return max(0.0, min([turn, *(instant - now for instant in due if instant > now)]))
+
+    # Births and deaths
+
+    def _start_due(self, now: float) -> None:
+        if self._shutdown is not None:
+            return
+        for child in self._children.values():
+            if child.due_at is not None and child.due_at <= now:
+                child.be_born(self._context(child), self._run_of(child.role), self._release, now)
+
+    def _context(self, child: Child) -> Context:
+        return Context(
+            role=child.role,
+            slot=child.slot,
+            settings=self._settings,
+            board=self._board,
+            ring=self._ring,
+            channels=self._channels,
+            control=child.control,
+            reports=child.reports,
+            secrets=self._secrets,
+            boot_id=self._boot_id,
+            parent_pid=os.getpid(),
+            fail_fast=self._fail_fast,
+        )
+
+    def _hear(self, child: Child) -> None:
+        """Take what a child reports."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if isinstance(child.reports.get_nowait(), Ready) and not child.ready:
+                    child.ready = True
+                    child.policy.ready(time.monotonic())
+                    self._all_ready()
+
+    def _all_ready(self) -> None:
+        if self._shutdown is not None or not all(item.ready for item in self._children.values()):
+            return
+        self._entry.write(state=State.IDLE)
+        if self._board.facts.read().ready_s is None:
+            self._board.facts.set(ready_s=time.time())
+            self._notifier.ready()
+            log.info("worker ready", extra={"seconds": time.time() - self._started_s})
+
+    def _reap(self) -> None:
+        """Take the exit codes of children that have ended, and as PID 1 those of orphans."""
+        for child in self._children.values():
+            exit_code = child.exit_code()
+            if exit_code is not None:
+                self._hear(child)  # it may have been ready just before
+                self._died(child, exit_code)
+        known = {child.pid for child in self._children.values()}
+        with contextlib.suppress(ChildProcessError):
+            while (end := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+                if end.si_pid in known:  # its turn comes: SIGCHLD has woken the loop
+                    break
+                os.waitpid(end.si_pid, os.WNOHANG)
+
+    def _died(self, child: Child, exit_code: int) -> None:
+        pid = child.pid
+        child.bury()
+        facts: dict[str, object] = {"child": child.role, "pid": pid, **_how(exit_code)}
+        self._board.entry(child.role).write(state=State.DOWN, task="", step="", text="", pid=0)
+        if self._shutdown is not None:
+            self._shutdown.died(child, exit_code)
+            log.info("process left", extra=facts)
+            return
+        now = time.monotonic()
+        verdict = child.policy.died(exit_code, now)
+        if isinstance(verdict, GiveUp):
+            log.critical("worker gives up", extra=facts)
+            self._stop(verdict.exit_code)
+            return
+        child.due_at = now + verdict.delay_s
+        self._entry.write(state=State.BUSY)
+        child.restarts += 1
+        restarts = {item.role: item.restarts for item in self._children.values() if item.restarts}
+        self._board.facts.set(restarts=restarts)
+        log.error("process died", extra={**facts, "again_in_s": verdict.delay_s})
+
+    # Signals and the stop
+
+    def _on_signals(self, _events: int) -> None:
+        for number in self._signals.read():
+            if number in (signal.SIGTERM, signal.SIGINT):
+                self._on_stop(number)
+            elif number == signal.SIGHUP:
+                log.warning("SIGHUP ignored: settings are read at a start only, restart to apply")
+
+    def _on_stop(self, number: signal.Signals) -> None:
+        if self._shutdown is None:
+            log.info("stop asked for", extra={"signal": number.name})
+            self._stop(EXIT_OK)
+            return
+        log.warning("stop asked for again: leaving at once", extra={"signal": number.name})
+        self._exit_code = 128 + number
+        self._kill_all()
+
+    def _stop(self, exit_code: int) -> None:
+        if self._shutdown is not None:
+            return
+        self._exit_code = exit_code
+        self._notifier.stopping()
+        self._board.facts.set(stopping=True)
+        self._entry.write(state=State.STOPPING)
+        children = list(self._children.values())
+        for child in children:
+            child.due_at = None
+        self._shutdown = Shutdown(children, self._settings.shutdown_grace_s, time.monotonic())
+
+    def _leave(self) -> int:
+        orderly = self._shutdown is not None and self._shutdown.orderly
+        code = self._exit_code if orderly or self._exit_code != EXIT_OK else EXIT_INTERNAL
+        log.info("worker stopped", extra={"exit": code, "orderly": orderly})
+        return code
+
+    def _kill_all(self) -> None:
+        for child in self._children.values():
+            with contextlib.suppress(ProcessLookupError):
+                child.send_signal(signal.SIGKILL)
+
+    # What others see
+
+    def _show(self, now: float) -> None:
+        """Tick, feed the watchdog, tell systemd what has changed."""
+        self._entry.tick()
+        self._control.expire(now)
+        every_s = self._notifier.watchdog_s
+        if every_s is not None and now - self._fed_at >= every_s / 4 and self._loops_turn(now):
+            self._fed_at = now
+            self._notifier.alive()
+        if self._board.version != self._board_version:
+            self._board_version = self._board.version
+            self._notifier.status(status.headline(self._status()))
+
+    def _loops_turn(self, now: float) -> bool:
+        """Whether no watched process is stuck; one that is dead is dealt with, not stuck."""
+        for role in _WATCHED:
+            child = self._children[role]
+            turned_at = max(self._board.entry(role).read().tick_ns / 1e9, child.born_at)
+            if child.process is not None and now - turned_at > self._stuck_after_s:
+                return False
+        return True
+
+    def _status(self) -> Mapping[str, object]:
+        ready = {child.role for child in self._children.values() if child.ready}
+        source = Source(self._board, self._ring, directory=self._settings.root)
+        return report(source, ready, os.getpid())
+
+
+def _hang_up(asked: socket.socket) -> None:
+    """Answer who connected to learn who holds the wallet: the connection said it."""
+    with contextlib.suppress(OSError):
+        asked.accept()[0].close()
+
+
+def _how(exit_code: int) -> dict[str, object]:
+    """Return the words for how a process ended."""
+    if exit_code >= 0:
+        return {"exit": exit_code}
+    return {"signal": signal.Signals(-exit_code).name}

@@ -1,0 +1,167 @@
+"""A real parent with processes that only pretend to work; test_supervisor.py runs it.
+
+Usage: fake_tree.py '{"compute-0": "crash", ...}': the behaviour of a role, else of its kind, else
+`steady`. Settings come from the environment as for the real worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from iexworker import logs, secrets
+from iexworker.children import Run
+from iexworker.errors import LoginRefused, WorkerError
+from iexworker.procs.context import HTTP, Context
+from iexworker.settings import load
+from iexworker.shared.board import State
+from iexworker.shared.channels import Stop
+from iexworker.supervisor import Supervisor
+
+
+def steady(context: Context) -> None:
+    """Be ready, tick, leave when told to."""
+    if context.role == HTTP:
+        signal.signal(signal.SIGQUIT, lambda *_: sys.exit(0))
+    entry = context.board.entry(context.role)
+    entry.write(state=State.IDLE)
+    context.ready()
+    while context.stop_order() is None:
+        entry.tick()
+        time.sleep(0.01)
+    _note(context, "left")
+
+
+def refused(_context: Context) -> None:
+    """Not be let in by the scheduler."""
+    raise LoginRefused("the scheduler says no")
+
+
+def broken(_context: Context) -> None:
+    """Fail before being ready."""
+    raise RuntimeError("boom")
+
+
+def broken_once_ready(context: Context) -> None:
+    """Be ready the first time; never again."""
+    if (context.settings.root / "was-ready").exists():
+        raise LoginRefused("the scheduler says no")
+    (context.settings.root / "was-ready").touch()
+    steady(context)
+
+
+def crash(context: Context) -> None:
+    """Be ready, then die."""
+    context.ready()
+    raise WorkerError("crash")
+
+
+def stuck(context: Context) -> None:
+    """Be ready, then never turn again nor listen."""
+    context.ready()
+    signal.pause()
+
+
+def curious(context: Context) -> None:
+    """Write down what a child can see of secrets and of what the parent holds."""
+    seen = {
+        "environ": [name for name in os.environ if "PASSWORD" in name or "NOTIFY" in name],
+        "initial": "hunter2" in Path("/proc/self/environ").read_text(errors="replace"),
+        "settings": context.settings.wallet_password,
+        "secret": _secret(context),
+        "files": _open_files(),
+        "title": Path("/proc/self/cmdline").read_text().strip("\0"),
+        "ignores": [signal.getsignal(number) == signal.SIG_IGN for number in (2, 15)],
+    }
+    (context.settings.root / f"seen-{context.role}").write_text(json.dumps(seen))
+    steady(context)
+
+
+def parent_of_orphans(context: Context) -> None:
+    """Leave an orphan that ends, which PID 1 has to reap."""
+    if os.fork() == 0:
+        orphan = os.fork()
+        if orphan == 0:
+            time.sleep(0.05)
+        else:
+            (context.settings.root / "orphan").write_text(str(orphan))
+        os._exit(0)
+    os.wait()
+    steady(context)
+
+
+def echo(context: Context) -> None:
+    """Count the stop orders that came by the queue of a stopped process."""
+    context.ready()
+    order = context.control.get()
+    assert isinstance(order, Stop)
+    (context.settings.root / "grace").write_text(str(order.grace_s))
+
+
+def _secret(context: Context) -> str:
+    try:
+        return context.secrets.get("wallet_password")
+    except PermissionError:
+        return "none"
+
+
+def _open_files() -> list[str]:
+    names = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the listing itself is one
+            names.append(str(entry.readlink()))
+    return names
+
+
+def _note(context: Context, text: str) -> None:
+    with (context.settings.root / "notes").open("a") as notes:
+        notes.write(f"{context.role} {text}\n")
+
+
+BEHAVIOURS: dict[str, Run] = {
+    run.__name__: run
+    for run in (
+        steady,
+        refused,
+        broken,
+        broken_once_ready,
+        crash,
+        stuck,
+        curious,
+        parent_of_orphans,
+        echo,
+    )
+}
+
+
+def main() -> int:
+    chosen = json.loads(sys.argv[1])
+
+    def run_of(role: str) -> Run:
+        kind = role.partition("-")[0]
+        return BEHAVIOURS[chosen.get(role, chosen.get(kind, "steady"))]
+
+    settings = load(dict(os.environ)).settings
+    secrets.forget(os.environ)
+    logs.setup("supervisor", settings.log_level)
+    try:
+        return Supervisor(
+            settings,
+            os.environ,
+            run_of=run_of,
+            preload=lambda: None,
+            patience_s=float(os.environ.get("TREE_PATIENCE_S", "0.2")),
+            stuck_after_s=0.5,
+        ).run()
+    except WorkerError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
