@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from iexworker.sandbox.files import write_whole
+from iexworker.sandbox.registry import Registry
 
 FILE_NAME = "network.json"
 CHAIN_ID = 65535
@@ -47,7 +48,7 @@ class Network:
     profile: str
     """`9` (PoCo v6) or `8` (PoCo v5): the generation of scheduler that is played."""
     listen: str
-    """The address that every component binds and advertises."""
+    """The address that the components bind and advertise."""
     chain_port: int
     scheduler_port: int
     config_port: int
@@ -81,8 +82,13 @@ class Network:
 
     @property
     def registry_address(self) -> str:
-        """Host and port, as they stand before an image's name."""
-        return f"{self.listen}:{self.registry_port}"
+        """Host and port, as they stand before an image's name; on loopback whatever `listen` is."""
+        return self.registry.address
+
+    @property
+    def registry(self) -> Registry:
+        """The registry that apps are pushed to."""
+        return Registry(self.path / "registry", self.registry_port)
 
     @property
     def path(self) -> Path:

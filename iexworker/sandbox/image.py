@@ -1,0 +1,106 @@
+"""The demo app's image: a static busybox and one script, built without pulling anything."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from iexworker.errors import SandboxError
+from iexworker.sandbox import tools
+from iexworker.sandbox.registry import LOGIN, Registry
+
+if TYPE_CHECKING:
+    import docker
+
+NAME = "demo"
+TAG = "1"
+LABEL = "iexworker.sandbox"
+"""Every image that the sandbox makes carries it."""
+
+SCRIPT = Path(__file__).with_name("app") / "run.sh"
+INTERPRETER_SEGMENT = b"/ld-"
+"""The path of a dynamic loader, which a static program has not."""
+
+
+def reference(registry: Registry, name: str = NAME, tag: str = TAG) -> str:
+    """Name an image as a worker pulls it."""
+    return f"{registry.address}/{name}:{tag}"
+
+
+def publish(
+    client: docker.DockerClient, registry: Registry, name: str = NAME, tag: str = TAG
+) -> str:
+    """Build the demo app and push it, unless the registry has it; give its reference.
+
+    The engine does not keep the image, so that a worker really pulls it.
+
+    Raises:
+        SandboxError: busybox-static is missing, or the registry refuses the image.
+
+    """
+    full = reference(registry, name, tag)
+    if registry.with_login or not registry.has(name, tag):
+        changes = ['ENTRYPOINT ["/app/run.sh"]', f'LABEL {LABEL}="demo"', "WORKDIR /"]
+        client.api.import_image_from_data(
+            _file_system(), repository=f"{registry.address}/{name}", tag=tag, changes=changes
+        )
+        _push(client, registry, name, tag)
+        client.images.remove(full)
+    return full
+
+
+def remove_pulled(client: docker.DockerClient, registry: Registry) -> None:
+    """Take the images that came from a registry out of the engine."""
+    for image in client.images.list():
+        for full in image.tags:
+            if full.startswith(f"{registry.address}/"):
+                client.images.remove(full, force=True)
+
+
+def _push(client: docker.DockerClient, registry: Registry, name: str, tag: str) -> None:
+    username, password = LOGIN
+    login = {"username": username, "password": password} if registry.with_login else None
+    repository = f"{registry.address}/{name}"
+    answers = client.api.push(repository, tag, stream=True, decode=True, auth_config=login)
+    for answer in answers:
+        _require_no_error(repository, answer)
+
+
+def _require_no_error(repository: str, answer: Mapping[str, Any]) -> None:
+    if "error" in answer:
+        raise SandboxError(f"{repository} could not be pushed: {answer['error']}")
+
+
+def _file_system() -> bytes:
+    """Make the image's whole file system as a tar archive."""
+    busybox = tools.program("busybox", "busybox-static")
+    if INTERPRETER_SEGMENT in busybox.read_bytes()[:4096]:
+        raise SandboxError(f"{busybox} is not a static one: install the package busybox-static")
+    listed = subprocess.run([str(busybox), "--list"], check=True, capture_output=True, text=True)
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        for folder in ("app", "bin", "tmp", "etc"):
+            _add(archive, folder, tarfile.DIRTYPE)
+        _add(archive, "bin/busybox", data=busybox.read_bytes())
+        _add(archive, "app/run.sh", data=SCRIPT.read_bytes())
+        for applet in listed.stdout.split():
+            if applet != "busybox":
+                _add(archive, f"bin/{applet}", tarfile.SYMTYPE, link="busybox")
+    return content.getvalue()
+
+
+def _add(
+    archive: tarfile.TarFile,
+    name: str,
+    kind: bytes = tarfile.REGTYPE,
+    *,
+    data: bytes = b"",
+    link: str = "",
+) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.mode, entry.size, entry.linkname = kind, 0o755, len(data), link
+    archive.addfile(entry, io.BytesIO(data))
