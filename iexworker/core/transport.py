@@ -96,22 +96,8 @@ class Transport:
         is sent as it comes, under a `Content-Length`.
         """
         url = path if "://" in path else self.base_url + path
-        deadline_s = time.monotonic() + CONNECT_TIMEOUT_S + 2 * read_timeout_s
-        try:
-            with self._session().request(
-                method,
-                url,
-                headers={"Content-Type": "application/json", **(headers or {})},
-                data=body,
-                timeout=(CONNECT_TIMEOUT_S, read_timeout_s),
-                stream=True,
-            ) as response:
-                return Reply(response.status_code, _read(response, deadline_s))
-        except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
-            # RequestException is an OSError; a Location that is no URL raises a bare ValueError.
-            raise NoAnswer(f"{method} {url}: {reason(error)}") from error
-        except NoAnswer as error:
-            raise NoAnswer(f"{method} {url}: {error}") from None
+        headers = {"Content-Type": "application/json", **(headers or {})}
+        return exchange(self._session(), method, url, headers, body, read_timeout_s)
 
     def close(self) -> None:
         """Close the connections of all threads."""
@@ -126,6 +112,33 @@ class Transport:
             with self._lock:
                 self._sessions.append(session)
         return session
+
+
+def exchange(
+    session: requests.Session,
+    method: str,
+    url: str,
+    headers: Mapping[str, str] | None = None,
+    body: Body = None,
+    read_timeout_s: float = READ_TIMEOUT_S,
+) -> Reply:
+    """Make one request and read its answer whole; raises `NoAnswer`."""
+    deadline_s = time.monotonic() + CONNECT_TIMEOUT_S + 2 * read_timeout_s
+    try:
+        with session.request(
+            method,
+            url,
+            headers=headers,
+            data=body,
+            timeout=(CONNECT_TIMEOUT_S, read_timeout_s),
+            stream=True,
+        ) as response:
+            return Reply(response.status_code, _read(response, deadline_s))
+    except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
+        # RequestException is an OSError; a Location that is no URL raises a bare ValueError.
+        raise NoAnswer(f"{method} {url}: {reason(error)}") from error
+    except NoAnswer as error:
+        raise NoAnswer(f"{method} {url}: {error}") from None
 
 
 def _read(response: requests.Response, deadline_s: float) -> bytes:
