@@ -34,7 +34,7 @@ class Divergence:
 
 
 def divergences() -> list[Divergence]:
-    """Return the entries of divergences.toml; a text `null` stands for what TOML cannot write."""
+    """Return the entries of divergences.toml, where our answer is JSON since TOML has no null."""
     with DIVERGENCES.open("rb") as file:
         entries = tomllib.load(file).get("divergence", [])
     return [
