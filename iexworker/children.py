@@ -25,6 +25,9 @@ from iexworker.shared.channels import Channel
 Run = Callable[[Context], None]
 """A process: it returns when it was told to stop, or raises."""
 
+RunOf = Callable[[str], Run]
+"""Finds the process of a role; called in the child, so that only it pays for the import."""
+
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _DEFAULT = (signal.SIGCHLD,)
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -35,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 def import_run(role: str) -> Run:
-    """Return `iexworker.procs.<kind>.run`, imported in the child: only it pays for it."""
+    """Return `iexworker.procs.<kind>.run`; the kind of `compute-0` is `compute`."""
     run: Run = importlib.import_module(f"iexworker.procs.{role.partition('-')[0]}").run
     return run
 
@@ -62,12 +65,14 @@ class Child:
         """The pid of the living process."""
         return None if self.process is None else self.process.pid
 
-    def be_born(self, context: Context, run: Run, release: Callable[[], None], now: float) -> None:
+    def be_born(
+        self, context: Context, run_of: RunOf, release: Callable[[], None], now: float
+    ) -> None:
         """Fork; `release` closes in the child what belongs to the parent alone."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             self.process = _fork.Process(
-                target=_live, name=self.role, args=(context, run, release, before)
+                target=_live, name=self.role, args=(context, run_of, release, before)
             )
             self.process.start()
         finally:
@@ -93,7 +98,7 @@ class Child:
             os.kill(self.pid, number)
 
 
-def _live(context: Context, run: Run, release: Callable[[], None], mask: set[int]) -> None:
+def _live(context: Context, run_of: RunOf, release: Callable[[], None], mask: set[int]) -> None:
     """Be the child: from the fork to its exit."""
     _settle(context.parent_pid, mask)
     release()
@@ -105,7 +110,7 @@ def _live(context: Context, run: Run, release: Callable[[], None], mask: set[int
     entry.write(state=State.STARTING, task="", step="", text="")
     setproctitle(f"iexworker: {context.role}")
     random.seed()
-    _leave(_exit_code_of(run, context))
+    _leave(_exit_code_of(run_of, context))
 
 
 def _settle(parent_pid: int, mask: set[int]) -> None:
@@ -122,11 +127,10 @@ def _settle(parent_pid: int, mask: set[int]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _exit_code_of(run: Run, context: Context) -> int:
+def _exit_code_of(run_of: RunOf, context: Context) -> int:
     """Run the process; every end of it has an exit code, and words in the log."""
     try:
-        context.reports.put_nowait(context.hello())
-        run(context)
+        run_of(context.role)(context)
     except WorkerError as error:
         log.error("process gives up", extra={"error": str(error), "exit": error.exit_code})
         return error.exit_code

@@ -16,6 +16,8 @@ from iexworker import __version__
 from iexworker.errors import EXIT_INTERNAL, EXIT_OK, SettingsError, WorkerError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from iexworker.settings import Loaded
 
 EXIT_UNHEALTHY = 1
@@ -97,6 +99,16 @@ def _load() -> Loaded:
     return load(dict(os.environ))
 
 
+def _root() -> Path:
+    """Return the worker's folder; where the environment names it, no other setting matters."""
+    from pathlib import Path
+
+    base, name = (os.environ.get(f"IEXEC_WORKER_{part}") for part in ("BASE_DIR", "NAME"))
+    if base and name:
+        return Path(base).expanduser().absolute() / name
+    return _load().settings.root
+
+
 def _run(options: argparse.Namespace) -> int:
     """Run the worker in this process, which becomes the parent."""
     import logging
@@ -119,7 +131,7 @@ def _run(options: argparse.Namespace) -> int:
         return Supervisor(settings, os.environ, fail_fast=options.fail_fast).run()
     except WorkerError as error:
         log.error("worker cannot start", extra={"error": str(error), "exit": error.exit_code})
-        raise
+        return error.exit_code
     except Exception:
         log.critical("worker failed", exc_info=True)
         return EXIT_INTERNAL
@@ -139,7 +151,7 @@ def _config(_options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     from iexworker import control, status
 
-    report = control.ask(_load().settings.root, "status")
+    report = control.ask(_root(), "status")
     if options.json:
         import json
 

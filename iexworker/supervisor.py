@@ -23,7 +23,7 @@ from dataclasses import replace
 from setproctitle import setproctitle
 
 from iexworker import logs, machine, status
-from iexworker.children import Child, Run, import_run
+from iexworker.children import Child, RunOf, import_run
 from iexworker.control import ControlServer
 from iexworker.errors import EXIT_INTERNAL, EXIT_OK
 from iexworker.locks import PATIENCE_S, Locks
@@ -74,7 +74,7 @@ class Supervisor:
         environ: MutableMapping[str, str],
         *,
         fail_fast: bool = False,
-        run_of: Callable[[str], Run] = import_run,
+        run_of: RunOf = import_run,
         preload: Callable[[], None] = preload,
         patience_s: float = PATIENCE_S,
         stuck_after_s: float = STUCK_AFTER_S,
@@ -185,7 +185,7 @@ class Supervisor:
             return
         for child in self._children.values():
             if child.due_at is not None and child.due_at <= now:
-                child.be_born(self._context(child), self._run_of(child.role), self._release, now)
+                child.be_born(self._context(child), self._run_of, self._release, now)
 
     def _context(self, child: Child) -> Context:
         return Context(

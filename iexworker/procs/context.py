@@ -70,7 +70,7 @@ class Context:
     control: Channel
     """Stop: the parent to this process."""
     reports: Channel
-    """Hello, Ready: this process to the parent."""
+    """Ready: this process to the parent."""
     secrets: Secrets
     """Open in `scheduling` only."""
     boot_id: str
