@@ -48,10 +48,10 @@ class Child:
         with contextlib.suppress(ChildProcessError):  # started by an earlier command
             os.waitpid(self.pid, os.WNOHANG)
 
-    def log_tail(self) -> str:
+    def log_tail(self, lines_shown: int = LOG_LINES_SHOWN) -> str:
         """Give the last lines that it wrote."""
         lines = Path(self.log).read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(lines[-LOG_LINES_SHOWN:])
+        return "\n".join(lines[-lines_shown:])
 
     def died(self) -> SandboxError:
         """Make the error that tells how it ended before it was ready."""

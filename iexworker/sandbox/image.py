@@ -26,6 +26,21 @@ INTERPRETER_SEGMENT = b"/ld-"
 """The path of a dynamic loader, which a static program has not."""
 
 
+def engine() -> docker.DockerClient:
+    """Connect to the Docker engine; SandboxError when none answers."""
+    import docker
+    from docker.errors import DockerException
+
+    try:
+        client = docker.from_env()
+        client.ping()
+    except DockerException as error:
+        raise SandboxError(
+            f"no Docker engine answers (scripts/setup starts one): {error}"
+        ) from error
+    return client
+
+
 def reference(registry: Registry, name: str = NAME, tag: str = TAG) -> str:
     """Name an image as a worker pulls it."""
     return f"{registry.address}/{name}:{tag}"
@@ -48,8 +63,10 @@ def publish(
         client.api.import_image_from_data(
             _file_system(), repository=f"{registry.address}/{name}", tag=tag, changes=changes
         )
-        _push(client, registry, name, tag)
-        client.images.remove(full)
+        try:
+            _push(client, registry, name, tag)
+        finally:
+            client.images.remove(full)
     return full
 
 

@@ -29,6 +29,7 @@ DEFAULT_PORTS = {
 
 COMPONENTS = ("anvil", "registry", "server")
 _RECORDS = "children.json"
+_LOCK = "lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ def down(directory: Path) -> list[str]:
         return []
     _require_ours(directory)
     with _locked(directory):
+        _forget_images(directory)
         stopped = _stop(directory)
         _empty(directory)
         shutil.rmtree(directory)
@@ -163,6 +165,15 @@ def _stop(directory: Path) -> list[Child]:
     return Records(directory / _RECORDS).stop_all()
 
 
+def _forget_images(directory: Path) -> None:
+    """Take the images of a folder's registry out of the Docker engine, if there is one."""
+    from iexworker.sandbox import image
+
+    if (directory / network.FILE_NAME).exists():
+        with contextlib.suppress(SandboxError), contextlib.closing(image.engine()) as client:
+            image.remove_pulled(client, network.load(directory).registry)
+
+
 def _whole(directory: Path) -> bool:
     """Tell whether every component of a folder's network is alive."""
     alive = {child.name for child in components(directory) if child.alive}
@@ -170,14 +181,15 @@ def _whole(directory: Path) -> bool:
 
 
 def _empty(directory: Path) -> None:
-    for path in directory.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != _LOCK:
-            path.unlink()
-
-
-_LOCK = "lock"
+    """Delete what is in the folder; a worker's containers may have left files of root there."""
+    try:
+        for path in directory.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != _LOCK:
+                path.unlink()
+    except PermissionError as error:
+        raise SandboxError(f"{directory} cannot be emptied, do it as root: {error}") from error
 
 
 @contextlib.contextmanager
