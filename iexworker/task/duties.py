@@ -10,7 +10,7 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -90,6 +90,9 @@ class Containers(Protocol):
     def kill_task(self, task_id: str) -> None:
         """Kill and remove the task's containers."""
 
+    def remove_others(self, computing: Collection[str]) -> None:
+        """Kill and remove this wallet's containers but for those of these tasks."""
+
 
 @dataclass(frozen=True, slots=True)
 class Partners:
@@ -119,6 +122,7 @@ class TaskDuties:
         self._sender: Sender
         self._running: set[asyncio.Task[None]] = set()
         self._observing: set[str] = set()
+        self._reveal_deadlines_s: dict[str, int] = {}
 
     def bind(self, runner: Runner, sender: Sender) -> None:
         """Name those who need the duties themselves to be made."""
@@ -144,8 +148,13 @@ class TaskDuties:
 
     def forget(self, replicate: Replicate) -> None:
         """Let go of a task that has its answer."""
+        self._reveal_deadlines_s.pop(replicate.task_id, None)
         self._with.slots.release(replicate.task_id)
         self._with.unsubscribe(replicate.task_id)
+
+    def reveal_deadline_s(self, task_id: str) -> int | None:
+        """Return when the task's reveal is too late, None before a consensus was seen."""
+        return self._reveal_deadlines_s.get(task_id)
 
     def observe(self, task_id: str) -> None:
         """Read the chain for a task, unless that is under way."""
@@ -343,6 +352,8 @@ class TaskDuties:
         replicate = self._runner.get(task_id)
         if replicate is None:
             return
+        if sighting.task.reveal_deadline_s:
+            self._reveal_deadlines_s[task_id] = sighting.task.reveal_deadline_s
         own = None if replicate.digest is None else result_hash(task_id, replicate.digest)
         overdue = self._overdue(task_id)
         self._runner.apply(

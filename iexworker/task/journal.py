@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from iexworker.chain import ledger
 from iexworker.errors import JournalError
 from iexworker.task.replicate import Replicate
 
@@ -41,6 +42,7 @@ CREATE TABLE replicates (
     PRIMARY KEY (key, task)
 ) STRICT;
 """
+_SCHEMAS = (_SCHEMA, ledger.SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
             f"up to {SCHEMA_VERSION}): install that version again"
         )
     if version == 0:
-        for statement in filter(str.strip, _SCHEMA.split(";")):
+        for statement in filter(str.strip, "".join(_SCHEMAS).split(";")):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
     connection.execute("COMMIT")

@@ -1,0 +1,157 @@
+"""The scheduling process: the only one that talks to scheduler, chain and result proxy for tasks.
+
+Wires the parts; each part is a module of `task`, `core` or `chain`. The order of a start
+(docs/spec/04, 11.1): wallet and journal; then, side by side, the scheduler (terms, login,
+registration, channel) and the chain (node, recovery of the journal's tasks); then demand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import time
+
+from iexworker import machine
+from iexworker.chain import wallet as wallets
+from iexworker.core.client import SchedulerClient
+from iexworker.core.login import Tokens
+from iexworker.core.messages import Registration
+from iexworker.core.session import Session
+from iexworker.procs.context import SCHEDULING, Context
+from iexworker.settings import Settings
+from iexworker.shared.board import State
+from iexworker.shared.channels import Channel, Outcome
+from iexworker.supervisor import WALLET_PASSWORD
+from iexworker.task.containers import EngineContainers
+from iexworker.task.journal import Journal, connect
+from iexworker.task.office import JOURNAL_NAME, Office
+from iexworker.task.probes import HostProbe
+from iexworker.task.relations import Line, Relations
+from iexworker.task.slots import Slots
+
+TURN_S = 0.5
+
+log = logging.getLogger(__name__)
+
+
+def run(context: Context) -> None:
+    """Serve until the parent says stop."""
+    asyncio.run(_serve(context))
+
+
+async def _serve(context: Context) -> None:
+    scheduling = Scheduling(context)
+    try:
+        await scheduling.serve()
+    except BaseExceptionGroup as group:
+        # The first failure ends the process; the parent reads its exit code.
+        raise group.exceptions[0] from None
+
+
+class Scheduling:
+    """All parts of the process, put together."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        settings, facts = context.settings, context.board.facts
+        self._entry = context.board.entry(SCHEDULING)
+        self._entry.write(state=State.STARTING, text="opening the wallet")
+        wallet = wallets.load(settings.wallet_path, context.secrets.get(WALLET_PASSWORD))
+        facts.set(wallet=wallet.address)
+        log.info("wallet opened", extra={"wallet": wallet.address})
+        journal = Journal(connect(settings.root / JOURNAL_NAME))
+        client = SchedulerClient(settings.core_url)
+        tokens = Tokens(client, wallet)
+        containers = EngineContainers(settings.docker_host, wallet.address)
+        self._host = HostProbe(facts, settings.root, containers.ping)
+        self._slots = Slots(context.channels.orders, self._outcome)
+        self._office = Office(
+            settings,
+            wallet,
+            journal,
+            facts,
+            client,
+            tokens,
+            self._slots,
+            containers,
+            self._host,
+        )
+        session = Session(
+            client,
+            tokens,
+            registration(settings, wallet.address),
+            profile=settings.profile,
+            reported_version=settings.reported_version,
+        )
+        self._relations = Relations(
+            Line(client, tokens, session, context.channels.tokens),
+            journal,
+            facts,
+            wallet.address,
+            self._office.notify,
+            fail_fast=context.fail_fast,
+        )
+        self._office.bind(self._relations)
+
+    async def serve(self) -> None:
+        """Serve until the stop is done."""
+        self._listen()
+        self._entry.write(state=State.IDLE, text="")
+        self._context.ready()
+        async with asyncio.TaskGroup() as group:
+            loops = [
+                group.create_task(loop)
+                for loop in (self._relations.run(), self._office.run(), self._host.run())
+            ]
+            await self._turn_until_stopped()
+            for task in loops:
+                task.cancel()
+
+    def _listen(self) -> None:
+        channels = self._context.channels
+        loop = asyncio.get_running_loop()
+        for index, channel in enumerate(channels.outcomes):
+            loop.add_reader(channel.fileno(), self._hear_slot, index, channel)
+        events = channels.heartbeat_events
+        loop.add_reader(events.fileno(), self._relations.hear_heartbeat, events)
+
+    def _hear_slot(self, index: int, channel: Channel) -> None:
+        while True:
+            try:
+                message = channel.get_nowait()
+            except queue.Empty:
+                return
+            self._slots.heard(index, message)
+
+    def _outcome(self, message: Outcome) -> None:
+        self._office.outcome(message)
+
+    async def _turn_until_stopped(self) -> None:
+        """Turn the small wheels; return when the parent's grace is over or nothing is left."""
+        until_s: float | None = None
+        while until_s is None or (time.monotonic() < until_s and not self._office.idle()):
+            self._entry.tick()
+            self._slots.retry()
+            self._relations.share_token()
+            self._office.show()
+            stop = self._context.stop_order()
+            if stop is not None and until_s is None:
+                until_s = time.monotonic() + stop.grace_s
+                self._entry.write(state=State.STOPPING)
+                self._office.drain()
+            await asyncio.sleep(TURN_S)
+
+
+def registration(settings: Settings, wallet: str) -> Registration:
+    """Return what the worker says of itself (docs/spec/02, 5.2)."""
+    return Registration(
+        name=settings.name,
+        wallet=wallet,
+        os=machine.operating_system(),
+        cpu=machine.architecture(),
+        cpu_count=machine.reported_cpus(settings.cpu_override),
+        memory_gib=machine.memory_gib(),
+        gpu=settings.gpu_enabled,
+        tee=False,
+    )

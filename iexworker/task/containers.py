@@ -1,0 +1,42 @@
+"""The containers of this wallet, as scheduling deals with them when no slot does."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Collection
+
+from iexworker.compute import labels
+from iexworker.compute.engine import Engine
+
+log = logging.getLogger(__name__)
+
+
+class EngineContainers:
+    """Finds containers by label, never by a guess from their name; calls block."""
+
+    def __init__(self, address: str, wallet: str) -> None:
+        self._wallet = wallet
+        self._engine = Engine(address)
+        self._lock = threading.Lock()  # one client, used by whichever thread needs it
+
+    def ping(self) -> None:
+        """Raise `DockerError` when the engine does not answer."""
+        with self._lock:
+            self._engine.ping()
+
+    def kill_task(self, task_id: str) -> None:
+        """Kill and remove the task's containers; raises `DockerError`."""
+        with self._lock:
+            count = self._engine.remove_labelled(self._wallet, task_id)
+        if count:
+            log.info("containers removed", extra={"task": task_id, "count": count})
+
+    def remove_others(self, computing: Collection[str]) -> None:
+        """Remove what a crash left behind, but for tasks that a slot is about to adopt."""
+        with self._lock:
+            for container in self._engine.find({labels.WALLET: self._wallet}):
+                task_id = container.labels.get(labels.TASK, "")
+                if task_id not in computing:
+                    log.warning("container left behind removed", extra={"task": task_id})
+                    self._engine.remove(container.id)

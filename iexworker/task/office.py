@@ -1,0 +1,318 @@
+"""Everything that needs the chain and the terms: runner, outbox, observer, demand.
+
+Opens as soon as the terms are known and the node answers; recovery comes before demand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from iexworker.chain.actions import Failed, Mined, Result
+from iexworker.chain.gas import PriceRule
+from iexworker.chain.models import ActionKind, TaskDescription
+from iexworker.chain.wallet import Wallet
+from iexworker.core.client import Answer, SchedulerClient
+from iexworker.core.login import Tokens
+from iexworker.core.messages import ChainReceipt, Grant, Notification
+from iexworker.core.session import Terms
+from iexworker.errors import ChainError, JournalError
+from iexworker.settings import Settings
+from iexworker.shared.board import FactsBoard
+from iexworker.shared.channels import Outcome
+from iexworker.task import events, orders
+from iexworker.task.demand import Demand, Market
+from iexworker.task.duties import Containers, Partners, TaskDuties
+from iexworker.task.journal import Journal
+from iexworker.task.observer import Observer
+from iexworker.task.probes import ChainProbe, HostProbe
+from iexworker.task.relations import Relations
+from iexworker.task.replicate import Step, Update
+from iexworker.task.runner import Runner
+from iexworker.task.sender import Sender, details_of, pauses
+from iexworker.task.slots import Slots
+from iexworker.task.uploads import Uploads
+
+if TYPE_CHECKING:
+    from iexworker.task.desk import Desk
+
+UPDATE_THREADS = 8
+JOURNAL_NAME = "journal.sqlite"
+# Reads of an outbox that has something under way; without it the loop wakes the outbox.
+OUTBOX_POLLS_PER_BLOCK = 10
+OUTBOX_WATCH_S = 15.0
+_STEPS = {ActionKind.CONTRIBUTE: Step.CONTRIBUTE, ActionKind.REVEAL: Step.REVEAL}
+_CONSENSUS = frozenset(
+    {
+        "CONSENSUS_REACHED",
+        "AT_LEAST_ONE_REVEALED",
+        "RESULT_UPLOADING",
+        "RESULT_UPLOADED",
+        "FINALIZING",
+        "FINALIZED",
+        "COMPLETED",
+    }
+)
+
+log = logging.getLogger(__name__)
+
+
+class Office:
+    """The work of `scheduling`, from known terms on."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        wallet: Wallet,
+        journal: Journal,
+        facts: FactsBoard,
+        client: SchedulerClient,
+        tokens: Tokens,
+        slots: Slots,
+        containers: Containers,
+        host: HostProbe,
+    ) -> None:
+        self._settings = settings
+        self._wallet = wallet
+        self._journal = journal
+        self._facts = facts
+        self._client = client
+        self._tokens = tokens
+        self._slots = slots
+        self._containers = containers
+        self._host = host
+        self._updates = ThreadPoolExecutor(UPDATE_THREADS, thread_name_prefix="updates")
+        self._relations: Relations
+        self._desk: Desk
+        self._runner: Runner | None = None
+        self._duties: TaskDuties
+        self._journal_errors = 0
+        self._transactions = {Mined: 0, Failed: 0}
+        self._draining = False
+
+    def bind(self, relations: Relations) -> None:
+        """Name whom the notifications come from."""
+        self._relations = relations
+
+    async def run(self) -> None:
+        """Open, then serve for ever."""
+        terms = await self._relations.terms()
+        self._desk = await self._open_desk(terms)
+        probe = ChainProbe(self._facts, self._desk)
+        runner = self._make_runner(terms)
+        await asyncio.to_thread(self._reconcile, runner)
+        self._runner = runner
+        runner.recover()
+        observer = Observer(
+            runner.replicates, self._duties.observe, self._desk.configuration.block_time_s
+        )
+        demand = Demand(self._market(probe))
+        async with asyncio.TaskGroup() as group:
+            for loop in (self._turn_outbox(), probe.run(), observer.run(), demand.run()):
+                group.create_task(loop)
+
+    def notify(self, notification: Notification) -> None:
+        """Take a message of a topic."""
+        if self._runner is not None:
+            self._runner.notify(notification)
+
+    def outcome(self, message: Outcome) -> None:
+        """Take what a slot has found."""
+        if self._runner is not None:
+            self._duties.outcome(message)
+
+    def drain(self) -> None:
+        """Ask for no more work."""
+        self._draining = True
+
+    def idle(self) -> bool:
+        """Tell whether nothing is left that an orderly stop would wait for."""
+        return self._runner is None or not self._runner.replicates
+
+    def show(self) -> None:
+        """Put the counts that an operator watches on the board."""
+        replicates = [] if self._runner is None else list(self._runner.replicates.values())
+        at_risk = [item for item in replicates if item.staked and not item.revealed]
+        deadlines = [self._duties.reveal_deadline_s(item.task_id) for item in at_risk]
+        known = [deadline for deadline in deadlines if deadline]
+        self._facts.set(
+            tasks_open=len(replicates),
+            stake_at_risk=len(at_risk),
+            nearest_reveal_deadline_s=min(known, default=None),
+            tx_success=self._transactions[Mined],
+            tx_failure=self._transactions[Failed],
+            journal_errors=self._journal_errors,
+        )
+
+    async def _open_desk(self, terms: Terms) -> Desk:
+        node_url = self._settings.node_url_override or terms.chain.node_url
+        prices = PriceRule(self._settings.gas_price_multiplier, self._settings.gas_price_cap_wei)
+        desk_class = await asyncio.to_thread(_import_desk)
+        desk = desk_class(terms.chain, node_url, self._wallet, prices, self._settings.pool_address)
+        for pause_s in pauses():
+            try:
+                await asyncio.to_thread(desk.open, self._settings.root / JOURNAL_NAME)
+            except ChainError as error:
+                self._facts.set(chain_ok=False, chain_text=str(error))
+                log.error("chain node cannot be used, trying again", extra={"error": str(error)})
+                await asyncio.sleep(pause_s)
+            else:
+                return desk
+        raise AssertionError("pauses never end")
+
+    def _make_runner(self, terms: Terms) -> Runner:
+        uploads = Uploads(self._wallet, terms, self._desk.configuration.block_time_s)
+        self._duties = TaskDuties(
+            Partners(
+                chain=self._desk,
+                slots=self._slots,
+                containers=self._containers,
+                folder_of=self._folder_of,
+                subscribe=self._relations.stream.subscribe,
+                unsubscribe=self._relations.stream.unsubscribe,
+                upload=uploads.upload,
+                scheduler_task=self._scheduler_task,
+                returned_s=lambda: self._relations.returned_s,
+                tee_refusal=_tee_refusal,
+            )
+        )
+        runner = Runner(self._journal, self._desk.key, self._duties, self._journal_failed)
+        self._duties.bind(runner, Sender(runner, self._post, self._relations.allowed))
+        return runner
+
+    def _journal_failed(self) -> None:
+        self._journal_errors += 1
+
+    def _folder_of(self, task_id: str) -> Path:
+        return self._settings.task_dir(task_id)
+
+    def _reconcile(self, runner: Runner) -> None:
+        """Remove containers of ours that no task in the journal is still computing."""
+        computing = {
+            item.task_id
+            for item in self._journal.replicates(self._desk.key)
+            if item.step is Step.COMPUTE
+        }
+        self._containers.remove_others(computing)
+
+    async def _post(self, task_id: str, update: Update) -> Answer:
+        def send() -> Answer:
+            outcome = None
+            if update.with_logs:
+                outcome = orders.read_outcome(self._folder_of(task_id), Step.COMPUTE.value)
+            details = details_of(update, outcome)
+            return self._tokens.with_token(
+                lambda: self._client.update_status(task_id, update.status, details)
+            )
+
+        return await asyncio.get_running_loop().run_in_executor(self._updates, send)
+
+    async def _scheduler_task(self, task_id: str) -> events.SchedulerSaw:
+        document = await asyncio.to_thread(self._client.task, task_id)
+        uploader = str(document.get("uploadingWorkerWalletAddress") or "").lower()
+        return events.SchedulerSaw(
+            consensus=document.get("currentStatus") in _CONSENSUS,
+            asked_to_upload=uploader == self._wallet.address,
+        )
+
+    def _market(self, probe: ChainProbe) -> Market:
+        return Market(
+            obstacles=(
+                lambda: "the worker is stopping" if self._draining else "",
+                self._relations.obstacle,
+                lambda: self._host.obstacle,
+                probe.obstacle,
+                self._slots_obstacle,
+            ),
+            period_s=self._period_s,
+            ask=lambda: self._ask(probe.block_number),
+            take=self._take,
+            report=lambda asked_s, words: self._facts.set(
+                demand_text=words, **({} if asked_s is None else {"last_demand_s": asked_s})
+            ),
+            pass_on=self._relations.renew,
+        )
+
+    def _slots_obstacle(self) -> str:
+        if self._runner is None:
+            return "recovery is not done"
+        held = sum(item.holds_slot for item in self._runner.replicates.values())
+        return "" if held < len(self._slots) else f"all slots are taken ({held})"
+
+    def _period_s(self) -> float:
+        terms = self._relations.current_terms()
+        return 5.0 if terms is None else max(terms.configuration.ask_period_ms / 1000, 0.1)
+
+    async def _ask(self, block_number: int) -> Grant | None:
+        return await asyncio.to_thread(
+            self._tokens.with_token, lambda: self._client.available(block_number)
+        )
+
+    def _take(self, grant: Grant) -> None:
+        terms = self._relations.current_terms()
+        if self._runner is None or terms is None:
+            raise JournalError("grant before the terms were known")
+        self._runner.grant(grant, terms.profile)
+
+    async def _turn_outbox(self) -> None:
+        poll_s = max(self._desk.configuration.block_time_s / OUTBOX_POLLS_PER_BLOCK, 0.05)
+        pause = pauses()
+        while True:
+            self._desk.wake.clear()
+            try:
+                results, busy = await self._desk.turn_outbox()
+            except (ChainError, JournalError) as error:
+                log.error("outbox waits", extra={"error": str(error)})
+                await asyncio.sleep(next(pause))
+                continue
+            pause = pauses()
+            for result in results:
+                await self._transacted(result)
+            await _first(self._desk.wake.wait(), poll_s if busy else OUTBOX_WATCH_S)
+
+    async def _transacted(self, result: Result) -> None:
+        self._transactions[type(result)] += 1
+        step = _STEPS.get(result.kind)
+        if step is None or self._runner is None:
+            return
+        if isinstance(result, Failed):
+            log.error(
+                "transaction void",
+                extra={"task": result.task_id, "step": step.value, "reason": result.text},
+            )
+            self._runner.apply(result.task_id, events.NotMined(step, result.cause))
+            return
+        receipt = result.receipt or await self._receipt_by_head()
+        log.info(
+            "transaction mined",
+            extra={"task": result.task_id, "step": step.value, "block": receipt.block_number},
+        )
+        self._runner.apply(result.task_id, events.Mined(step, receipt))
+
+    async def _receipt_by_head(self) -> ChainReceipt:
+        # The contribution alone shows the action: any block from then on does for the scheduler.
+        head = await self._desk.head()
+        return ChainReceipt(head.number, "0x" + "00" * 32)
+
+
+def _import_desk() -> type[Desk]:
+    """Import web3 (0.6 s) while the login is under way (design section 2)."""
+    from iexworker.task.desk import Desk
+
+    return Desk
+
+
+async def _first(event: Awaitable[object], wait_s: float | None) -> None:
+    try:
+        await asyncio.wait_for(event, wait_s)
+    except TimeoutError:
+        return
+
+
+def _tee_refusal(description: TaskDescription) -> str | None:
+    """Return the cause for a task that needs an enclave: this worker has none to offer."""
+    return None if description.tee_framework is None else "TEE_NOT_SUPPORTED"

@@ -1,0 +1,131 @@
+"""What scheduling looks at for itself before it asks for work: Docker, disk, gas, the chain's head.
+
+Each finding is put on the board, where readiness and the status read it, and kept as the
+obstacle that it is to the next request for work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from iexworker.errors import Unavailable
+from iexworker.shared.board import FactsBoard
+
+if TYPE_CHECKING:
+    from iexworker.task.desk import Desk
+
+HEAD_EVERY_S = 5.0
+"""As upstream polls it (docs/spec/05, 5.4)."""
+HOST_EVERY_S = 10.0
+HEAD_FRESH_S = 60.0
+MIN_FREE_BYTES = 512 * 1024 * 1024
+"""Less, and a task is more likely to fill the disk than to end well."""
+
+log = logging.getLogger(__name__)
+
+
+class HostProbe:
+    """Docker and disk."""
+
+    def __init__(self, facts: FactsBoard, root: Path, ping_docker: Callable[[], None]) -> None:
+        self._facts = facts
+        self._root = root
+        self._ping_docker = ping_docker
+        self.obstacle = "the Docker engine has not answered yet"
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            await self.look()
+            await asyncio.sleep(HOST_EVERY_S)
+
+    async def look(self) -> None:
+        """Look once."""
+        docker = await asyncio.to_thread(self._docker)
+        disk = await asyncio.to_thread(self._disk)
+        self._facts.set(docker_ok=not docker, docker_text=docker, disk_ok=not disk, disk_text=disk)
+        obstacle = docker or disk
+        if obstacle != self.obstacle:
+            log.warning("host probe", extra={"problem": obstacle or None})
+        self.obstacle = obstacle
+
+    def _docker(self) -> str:
+        try:
+            self._ping_docker()
+        except Unavailable as error:
+            return f"the Docker engine does not answer: {error}"
+        return ""
+
+    def _disk(self) -> str:
+        free = shutil.disk_usage(self._root).free
+        if free >= MIN_FREE_BYTES:
+            return ""
+        return (
+            f"{free // 2**20} MiB free under {self._root}, tasks are asked for from "
+            f"{MIN_FREE_BYTES // 2**20} MiB on: make room"
+        )
+
+
+class ChainProbe:
+    """The chain's head and the wallet's gas; also the watch over the wallet's counts."""
+
+    def __init__(self, facts: FactsBoard, desk: Desk) -> None:
+        self._facts = facts
+        self._desk = desk
+        self._seen_s = 0.0
+        self._chain = "the chain node has not given a block yet"
+        self._gas = ""
+        self.block_number = 0
+
+    def obstacle(self) -> str:
+        """Return why the chain forbids to ask for work, empty when it does not."""
+        if not self._chain and time.monotonic() - self._seen_s > HEAD_FRESH_S:
+            return "the chain node has given no block for a minute"
+        return self._chain or self._gas
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            await self.look()
+            await asyncio.sleep(HEAD_EVERY_S)
+
+    async def look(self) -> None:
+        """Look once."""
+        self._chain = await self._try(self._look_at_head)
+        self._facts.set(chain_ok=not self._chain, chain_text=self._chain)
+        if not self._chain:
+            self._gas = await self._try(self._look_at_gas)
+            self._facts.set(gas_ok=not self._gas, gas_text=self._gas)
+
+    async def _try(self, look: Callable[[], Awaitable[str]]) -> str:
+        try:
+            return await look()
+        except Unavailable as error:
+            return f"the chain node does not answer: {error}"
+
+    async def _look_at_head(self) -> str:
+        head, nonces = await asyncio.gather(self._desk.head(), self._desk.nonces())
+        if head.number == 0:
+            return "the chain node is at block 0: not synchronised"
+        if head.number != self.block_number:
+            self.block_number = head.number
+            self._seen_s = time.monotonic()
+        self._facts.set(
+            last_block=head.number,
+            last_block_s=time.time(),
+            wallet_tx_latest=nonces.latest,
+            wallet_tx_pending=nonces.pending,
+        )
+        return ""
+
+    async def _look_at_gas(self) -> str:
+        reserve = await self._desk.gas_reserve()
+        if reserve.enough:
+            return ""
+        return f"wallet {self._desk.key.wallet} cannot pay for one transaction: send it gas money"
