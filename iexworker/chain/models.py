@@ -39,6 +39,76 @@ class TeeFramework(enum.Enum):
     TDX = 9
 
 
+def tee_framework(tag: str | None, profile: str) -> TeeFramework | None:
+    """Return the framework that a tag names, by equality of its four low bits (3.5).
+
+    Profile 8 knows no TDX; higher bits mean nothing.
+    """
+    low = int(tag, 16) & 0xF if tag else 0
+    known = {3, 5} if profile == "8" else {3, 5, 9}
+    return TeeFramework(low) if low in known else None
+
+
+def needs_enclave_challenge(tag: str | None) -> bool:
+    """Tell whether the contract refuses a contribution without an enclave challenge (3.5)."""
+    return bool(tag and int(tag, 16) & 1)
+
+
+class ActionKind(enum.Enum):
+    """What the worker does to a task on the chain: the contract's functions that it sends."""
+
+    CONTRIBUTE = "contribute"
+    REVEAL = "reveal"
+    CONTRIBUTE_AND_FINALIZE = "contributeAndFinalize"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest block of the node."""
+
+    number: int
+    timestamp_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Nonces:
+    """Transactions of the wallet: mined at the head, and with those that the node holds."""
+
+    latest: int
+    pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """An event of a contract; `block_number` is None where the node gives none."""
+
+    topics: tuple[str, ...]
+    data: str
+    block_number: int | None
+    tx_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """`eth_getTransactionReceipt`, as far as the worker looks into it."""
+
+    tx_hash: str
+    success: bool
+    block_number: int
+    gas_used: int
+    logs: tuple[Log, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContributionEvent:
+    """`TaskContribute` of this wallet, as a lost journal is rebuilt from it (2.5)."""
+
+    task_id: str
+    result_hash: str
+    block_number: int
+    tx_hash: str
+
+
 @dataclass(frozen=True, slots=True)
 class ChainConfiguration:
     """`GET {config server}/config/chain` (docs/spec/02, 4.2)."""
@@ -87,6 +157,56 @@ class ChainAccount:
 
     stake: int
     locked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """An asset of a deal: its contract, who owned it when the deal was made, its price in nRLC."""
+
+    address: str
+    owner: str
+    price: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """`viewDeal`, without the sponsor that only newer contracts have (2.2)."""
+
+    app: Resource
+    dataset: Resource
+    workerpool: Resource
+    trust: int
+    category: int
+    tag: str
+    requester: str
+    beneficiary: str
+    callback: str
+    params: str
+    start_time_s: int
+    bot_first: int
+    bot_size: int
+    worker_stake: int
+    scheduler_reward_ratio: int
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """`viewCategoryABILegacy`: a class of tasks by how long they may run."""
+
+    name: str
+    description: str
+    time_reference_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """What the chain shows of a task for this wallet, read in one round trip."""
+
+    task: ChainTask | None
+    """None: the contract does not know the task."""
+    contribution: Contribution
+    account: ChainAccount
+    head: Head
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +260,23 @@ class TaskDescription:
     contribution_deadline_s: int
     final_deadline_s: int
     params: DealParams
+    profile: str = "9"
+    """The wire's text of the profile that the task was granted under; it decides what follows."""
 
     @property
     def tee_framework(self) -> TeeFramework | None:
-        """The framework that the tag names, by equality of its four low bits (3.5)."""
-        low = int(self.tag, 16) & 0xF
-        return TeeFramework(low) if low in (3, 5, 9) else None
+        """The framework that the tag names, as far as the profile knows it."""
+        return tee_framework(self.tag, self.profile)
+
+    @property
+    def requires_sgx(self) -> bool:
+        """Scone or Gramine: what profile 8 calls a TEE task."""
+        return self.tee_framework in (TeeFramework.SCONE, TeeFramework.GRAMINE)
+
+    @property
+    def requires_tdx(self) -> bool:
+        """TDX, which only profile 9 knows."""
+        return self.tee_framework is TeeFramework.TDX
 
     @property
     def has_callback(self) -> bool:
@@ -154,10 +285,29 @@ class TaskDescription:
 
     @property
     def has_dataset(self) -> bool:
-        """Address, location and checksum are all there."""
-        return bool(
-            self.dataset_address.strip()
-            and self.dataset_address != ZERO_ADDRESS
-            and self.dataset_uri.strip()
-            and self.dataset_checksum.strip()
-        )
+        """Address, location and checksum are all there; a blank one counts in profile 8."""
+        parts = (self.dataset_address, self.dataset_uri, self.dataset_checksum)
+        filled = parts if self.profile == "8" else tuple(part.strip() for part in parts)
+        return all(filled) and self.dataset_address != ZERO_ADDRESS
+
+    @property
+    def has_input_files(self) -> bool:
+        """The requester named files to download."""
+        return bool(self.params.input_files)
+
+    @property
+    def is_bulk(self) -> bool:
+        """The task works on a bulk of datasets (profile 9)."""
+        return bool(self.params.bulk_cid and self.params.bulk_cid.strip())
+
+    @property
+    def requires_pre_compute(self) -> bool:
+        """There is something to fetch before the app runs."""
+        return self.has_dataset or self.has_input_files or self.is_bulk
+
+    @property
+    def finalizes_at_once(self) -> bool:
+        """Eligible to contributeAndFinalize: no stake, no reveal (docs/spec/04, section 6)."""
+        if self.trust != 1 or self.tee_framework is None:
+            return False
+        return self.profile != "8" or not self.has_callback

@@ -1,0 +1,80 @@
+"""What a transaction may cost, and whether the wallet can pay it, pure (05, 4.2, 4.3, 5.3)."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from fractions import Fraction
+
+CONTRIBUTE_GAS = 500_000
+REVEAL_GAS = 100_000
+
+_GAS_PER_TRANSACTION = 1_000_000
+_FEW_TRANSACTIONS = 10
+_LARGEST_WEI = 2**100  # what a broken node may say has no single-precision form
+# Nodes ask for a tenth (geth, Nethermind) or an eighth (OpenEthereum) more for the same nonce.
+_REPLACEMENT = Fraction(9, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRule:
+    """What the operator is willing to pay: `IEXEC_GAS_PRICE_MULTIPLIER` and `_CAP`."""
+
+    multiplier: float
+    cap_wei: int
+
+    def price_wei(self, network_wei: int | None) -> int:
+        """Return the price for a network price; None or 0, one that is not known, gives the cap.
+
+        The product is taken in single precision, as upstream does, then cut to an integer.
+        """
+        if network_wei is None or network_wei <= 0:
+            return self.cap_wei
+        network = _single(min(network_wei, _LARGEST_WEI))
+        return min(int(_single(network * _single(self.multiplier))), self.cap_wei)
+
+    def replacement_wei(self, old_wei: int, network_wei: int | None) -> int | None:
+        """Return a price at which nodes let a transaction take another's nonce.
+
+        None when the cap forbids it.
+        """
+        least_wei = max(-(-old_wei * _REPLACEMENT // 1), old_wei + 1)
+        if least_wei > self.cap_wei:
+            return None
+        fair_wei = max(self.price_wei(network_wei), min(network_wei or 0, self.cap_wei))
+        return int(max(least_wei, fair_wei))
+
+
+@dataclass(frozen=True, slots=True)
+class GasReserve:
+    """How many transactions the wallet can pay; `transactions` is None where nobody counts."""
+
+    enough: bool
+    level: str
+    """`sidechain`, `unlimited`, `unknown`, `empty`, `low` or `fine`."""
+    transactions: int | None = None
+
+
+def reserve(balance_wei: int | None, cap_wei: int, *, sidechain: bool) -> GasReserve:
+    """Judge the wallet's balance; None is a balance that could not be read (5.3)."""
+    if sidechain:
+        return GasReserve(True, "sidechain")
+    if balance_wei is None:
+        return GasReserve(False, "unknown")
+    if cap_wei == 0:
+        return GasReserve(True, "unlimited")
+    count = balance_wei // (_GAS_PER_TRANSACTION * cap_wei)
+    if count < 1:
+        return GasReserve(False, "empty", count)
+    return GasReserve(True, "low" if count < _FEW_TRANSACTIONS else "fine", count)
+
+
+def finalize_gas(profile: str, estimate: int, callback_gas: int) -> int:
+    """Return the gas limit of contributeAndFinalize (4.2)."""
+    return 3_000_000 if profile == "8" else estimate + callback_gas
+
+
+def _single(value: float) -> float:
+    """Round to the nearest single-precision number."""
+    rounded: float = struct.unpack("<f", struct.pack("<f", value))[0]
+    return rounded

@@ -1,0 +1,289 @@
+"""Sends what must take effect exactly once, whatever crashes in between (design section 4 rule 1).
+
+An action is journalled, then its signed bytes with nonce and hash, then these bytes are broadcast,
+and broadcast again, until the chain has decided. `step` is one pass and waits for no receipt.
+What is decided, and why, is in `verdict.py` and `plan.py`; here it is journalled and done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from iexworker.chain import plan, verdict
+from iexworker.chain.actions import (
+    FREE,
+    Action,
+    ActionKey,
+    ActionState,
+    Entry,
+    Failed,
+    Mined,
+    Result,
+    Transaction,
+    TransactionState,
+)
+from iexworker.chain.chronicle import Chronicle
+from iexworker.chain.evidence import Answer, Node, Position
+from iexworker.chain.gas import PriceRule
+from iexworker.chain.ledger import Ledger
+from iexworker.chain.models import ActionKind, ChainConfiguration, Head
+from iexworker.chain.situation import Facts, Policy, by_owner
+from iexworker.chain.transaction import Draft, hash_of
+from iexworker.chain.wallet import Wallet
+from iexworker.errors import ChainError
+
+WATCH_BLOCKS = 12
+"""Blocks for which a mined transaction is watched: a reorganisation may take it back."""
+
+_NEVER = 2**62  # a block number that no chain reaches
+
+EMPTY_TRANSFER_GAS = 100_000
+"""An empty transfer uses 21,000; rollups add what its data costs on the chain below."""
+
+
+class Outbox:
+    """The one sender of a wallet's transactions. To be used from one thread."""
+
+    def __init__(
+        self,
+        node: Node,
+        ledger: Ledger,
+        wallet: Wallet,
+        configuration: ChainConfiguration,
+        rule: PriceRule,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._node = node
+        self._ledger = ledger
+        self._wallet = wallet
+        self._configuration = configuration
+        self._policy = Policy(rule, configuration.block_time_s)
+        self._clock = clock
+        self._results: list[Result] = []
+        # What the chain forgets between two passes; a new process learns it again.
+        self._tried: dict[str, int] = {}
+        self._underpriced: set[str] = set()
+        self._refused_since: dict[ActionKey, int] = {}
+        self._spent_since: dict[int, int] = {}
+        self._chronicle = Chronicle()
+        self._watch_from = _NEVER
+        self._passed_s = 0.0
+
+    def submit(self, action: Action) -> None:
+        """Journal an action to be done; it is on disk when this returns.
+
+        To submit it again is harmless: one that is done or failed gives its result again. A failed
+        one is taken up anew when it comes with other calldata, another authorisation for one.
+        """
+        entry = self._ledger.entry(action.key)
+        if entry is None or self._superseded(entry, action):
+            self._ledger.add(action)
+            self._chronicle.wanted(action.key)
+        elif entry.state is not ActionState.OPEN:
+            self._results.append(_result(entry))
+
+    def _superseded(self, entry: Entry, action: Action) -> bool:
+        if entry.state is ActionState.FAILED:
+            return entry.action.calldata != action.calldata
+        if entry.state is ActionState.DONE or (entry.action == action and not entry.abandoned):
+            return False
+        return not self._ledger.in_flight(action.key)
+
+    def in_flight(self, task_id: str, kind: ActionKind) -> bool:
+        """Tell whether something of the action is signed whose nonce is not known to be spent.
+
+        A contribution of which this is true counts as made.
+        """
+        return self._ledger.in_flight((task_id, kind))
+
+    def abandon(self, task_id: str, kind: ActionKind) -> None:
+        """Say that an action is no longer wanted.
+
+        What is signed may still be mined: the result tells, once the nonce is spent.
+        """
+        self._ledger.abandon((task_id, kind))
+
+    def entry(self, task_id: str, kind: ActionKind) -> Entry | None:
+        """Return where an action stands, None when it was never submitted."""
+        return self._ledger.entry((task_id, kind))
+
+    def forget(self, task_id: str) -> None:
+        """Drop what is kept of a task that has ended."""
+        self._ledger.forget(task_id)
+
+    def step(self) -> list[Result]:
+        """Make one pass and return what it decided; it may take some round trips, no longer.
+
+        Raises `ChainError` when the node cannot be read (nothing is lost, call again later) and
+        `JournalError`.
+        """
+        entries = self._ledger.open_entries()
+        transactions = self._ledger.transactions(self._watch_from)
+        if entries or self._due(transactions):
+            self._forget_all_but(entries, transactions)
+            self._pass(entries, transactions)
+        results, self._results = self._results, []
+        return results
+
+    def _due(self, transactions: Sequence[Transaction]) -> bool:
+        """Tell whether a pass is worth it; what is mined is looked at once a block."""
+        if any(item.state in FREE for item in transactions):
+            return True
+        elapsed_s = abs(self._clock() - self._passed_s)
+        return bool(transactions) and elapsed_s >= self._policy.block_time_s
+
+    def _pass(self, entries: Sequence[Entry], transactions: Sequence[Transaction]) -> None:
+        position = self._node.position()
+        self._compare_chain(position.chain_id)
+        facts = self._facts(position, entries, transactions)
+        self._passed_s, self._watch_from = facts.now_s, facts.head.number - WATCH_BLOCKS
+        transactions = self._settle(transactions, facts)
+        entries = self._judge(entries, transactions, facts)
+        for move in plan.moves(entries, transactions, facts, self._policy):
+            self._do(move, facts.head)
+
+    def _forget_all_but(
+        self, entries: Sequence[Entry], transactions: Sequence[Transaction]
+    ) -> None:
+        hashes = {item.tx_hash for item in transactions}
+        self._tried = {key: value for key, value in self._tried.items() if key in hashes}
+        self._underpriced &= hashes
+        self._chronicle.keep_only(hashes | {entry.action.task_id for entry in entries})
+
+    def _compare_chain(self, chain_id: int) -> None:
+        wanted = self._configuration.chain_id
+        if chain_id != wanted:
+            raise ChainError(
+                f"the node is on chain {chain_id}, the pool on {wanted}: nothing is signed; "
+                "give the worker a node of that chain"
+            )
+
+    def _facts(
+        self, position: Position, entries: Sequence[Entry], transactions: Sequence[Transaction]
+    ) -> Facts:
+        owned = by_owner(transactions)
+        trials = [
+            entry.action
+            for entry in entries
+            if not any(item.state in FREE for item in owned[entry.action.key])
+        ]
+        watched = [item for item in transactions if item.state is not TransactionState.VOID]
+        tasks = sorted({entry.action.task_id for entry in entries})
+        evidence = self._node.evidence([item.tx_hash for item in watched], tasks, trials)
+        head = position.head.number
+        self._refused_since = {key: self._refused_since.get(key, head) for key in evidence.refusals}
+        mined = {item.nonce for item in watched if item.tx_hash in evidence.receipts}
+        self._spent_since = {
+            item.nonce: self._spent_since.get(item.nonce, head)
+            for item in watched
+            if item.nonce < position.nonces.latest and item.nonce not in mined
+        }
+        return Facts(
+            wallet=self._wallet.address,
+            now_s=self._clock(),
+            head=position.head,
+            nonces=position.nonces,
+            network_wei=position.network_wei,
+            receipts=evidence.receipts,
+            known=evidence.known,
+            contributions=evidence.contributions,
+            top_nonce=self._ledger.top_nonce(),
+            settled_nonce=self._ledger.settled_nonce(),
+            refused_since=self._refused_since,
+            refusals=evidence.refusals,
+            spent_since=self._spent_since,
+            tried=self._tried,
+            underpriced=frozenset(self._underpriced),
+        )
+
+    def _settle(self, transactions: Sequence[Transaction], facts: Facts) -> list[Transaction]:
+        """Journal what became of transactions and return them as they stand now."""
+        current = {item.tx_hash: item for item in transactions}
+        for fate in verdict.fates(transactions, facts):
+            before = current[fate.tx_hash]
+            self._ledger.settle(fate.tx_hash, fate.state, fate.block_number)
+            current[fate.tx_hash] = replace(
+                before, state=fate.state, block_number=fate.block_number
+            )
+            self._chronicle.fate(before, fate)
+            if before.state is TransactionState.MINED and before.owner is not None:
+                self._ledger.reopen(before.owner)
+        return list(current.values())
+
+    def _judge(
+        self, entries: Sequence[Entry], transactions: Sequence[Transaction], facts: Facts
+    ) -> list[Entry]:
+        """Close the actions that the chain has decided and return those that are still open."""
+        owned = by_owner(transactions)
+        still_open: list[Entry] = []
+        for entry in entries:
+            decision = verdict.verdict(entry, owned[entry.action.key], facts, self._policy)
+            if decision is None:
+                still_open.append(entry)
+                if entry.action.key in facts.refusals:
+                    self._chronicle.would_revert(entry, facts.refusals[entry.action.key])
+                continue
+            closed = self._closed(entry, decision)
+            self._ledger.close(closed)
+            self._results.append(_result(closed))
+            self._chronicle.closed(closed)
+        return still_open
+
+    def _closed(self, entry: Entry, decision: verdict.Done | verdict.Over) -> Entry:
+        if isinstance(decision, verdict.Over):
+            return replace(
+                entry, state=ActionState.FAILED, cause=decision.cause, text=decision.text
+            )
+        action = entry.action
+        receipt = decision.receipt or self._node.locate(action.kind, action.task_id)
+        return replace(entry, state=ActionState.DONE, receipt=receipt)
+
+    def _do(self, move: plan.Move, head: Head) -> None:
+        if isinstance(move, plan.Sign):
+            self._send(self._signed(move), head)
+            return
+        if move.at_cap:
+            self._chronicle.at_cap(move.transaction)
+        self._send(move.transaction, head)
+
+    def _signed(self, move: plan.Sign) -> Transaction:
+        """Sign and journal; the bytes are on disk when this returns, and nobody has them yet."""
+        action = move.entry.action if move.entry else None
+        raw = Draft(
+            nonce=move.nonce,
+            gas_price_wei=move.gas_price_wei,
+            gas_limit=action.gas_limit if action else EMPTY_TRANSFER_GAS,
+            to=self._configuration.hub_address if action else self._wallet.address,
+            data=action.calldata if action else b"",
+            chain_id=self._configuration.chain_id,
+        ).signed(self._wallet)
+        owner = action.key if action else None
+        transaction = Transaction(hash_of(raw), move.nonce, owner, move.gas_price_wei, raw)
+        self._ledger.sign(transaction)
+        self._chronicle.signed(transaction)
+        return transaction
+
+    def _send(self, transaction: Transaction, head: Head) -> None:
+        """Broadcast journalled bytes; no answer, or a refusal, is met by the next pass."""
+        self._tried[transaction.tx_hash] = head.number
+        try:
+            answer, words = self._node.broadcast(transaction.raw)
+        except ChainError as error:
+            self._chronicle.unanswered(transaction, str(error))
+            return
+        if answer is Answer.TAKEN:
+            self._ledger.sent(transaction.tx_hash, head.timestamp_s)
+            self._underpriced.discard(transaction.tx_hash)
+            return
+        if answer is Answer.UNDERPRICED:
+            self._underpriced.add(transaction.tx_hash)
+        self._chronicle.refused(transaction, answer, words)
+
+
+def _result(entry: Entry) -> Result:
+    action = entry.action
+    if entry.state is ActionState.DONE:
+        return Mined(action.task_id, action.kind, entry.receipt)
+    return Failed(action.task_id, action.kind, entry.cause, entry.text)
