@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import struct
+from binascii import unhexlify
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from time import monotonic_ns
@@ -26,6 +27,8 @@ _SLACK = 64
 _SAMPLE = struct.Struct("<QQ32s")  # monotonic instant (ns), duration (ms), task id
 _TOTALS = struct.Struct("<QQQQQ8x")  # instant, count, minimum, maximum, sum: as long as a sample
 _LINE_BYTES = 64
+
+_pack_sample = _SAMPLE.pack
 
 
 class Stage(enum.StrEnum):
@@ -101,13 +104,12 @@ class Writer:
     """The writing end of one process; for one thread."""
 
     def __init__(self, tracks: Mapping[Stage, Track]) -> None:
-        self._tracks: Mapping[str, Track] = {stage.value: track for stage, track in tracks.items()}
+        self._tracks = tracks
+        self._append = {stage: track.append for stage, track in tracks.items()}
 
     def record(self, stage: Stage, task_id: str, duration_ms: int) -> None:
         """Record that `stage` of task `task_id` (0x and 64 hex digits) ran for `duration_ms`."""
-        self._tracks[stage].append(
-            _SAMPLE.pack(monotonic_ns(), duration_ms, bytes.fromhex(task_id[2:]))
-        )
+        self._append[stage](_pack_sample(monotonic_ns(), duration_ms, unhexlify(task_id[2:])))
 
 
 class TotalsWriter(Writer):

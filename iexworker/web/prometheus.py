@@ -55,7 +55,7 @@ class PrometheusResource:
         form = preferred(req, (_TEXT, _OPENMETRICS)) or _TEXT
         resp.content_type = form + _CHARSET
         self._refresh()
-        names = req.get_param_as_list("includedNames") if req.query_string else None
+        names = req.query_string and req.get_param_as_list("includedNames", delimiter=",")
         if names:
             resp.data = _ENCODERS[form](_Chosen(self._families, frozenset(names)))
             return

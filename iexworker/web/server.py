@@ -96,6 +96,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             worker.loop.remove_signal_handler(number)
         _ignore_signals()
+        # gunicorn's own handler would be looked at within a second; no answer of ours takes long.
+        worker.loop.add_signal_handler(signal.SIGQUIT, os._exit, 0)
         self._on_ready()
 
 
