@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from iexworker.core.messages import Profile, WorkerpoolAuthorization
+from iexworker.task.observer import SLOW_S, Observer, look_every_s
+from iexworker.task.replicate import Replicate, Step, Work
+
+TASK = "0x" + "ab" * 32
+AUTHORIZATION = WorkerpoolAuthorization(TASK, "0x" + "11" * 20, "0x" + "00" * 20, "0x", {})
+FRESH = Replicate(AUTHORIZATION, Profile.V9)
+
+
+def test_a_reveal_under_way_is_looked_at_several_times_a_block() -> None:
+    revealing = replace(FRESH, step=Step.REVEAL)
+    assert look_every_s(revealing, 5.0) == 2.5
+    assert look_every_s(revealing, 0.1) == 0.5
+    assert look_every_s(revealing, 60.0) == 5.0
+
+
+def test_a_contribution_is_looked_at_once_a_block() -> None:
+    contributed = replace(FRESH, step=Step.CONTRIBUTE, work=Work.DONE)
+    assert look_every_s(contributed, 5.0) == 5.0
+    assert look_every_s(contributed, 60.0) == SLOW_S
+
+
+def test_a_look_is_asked_for_when_it_is_due_and_not_before() -> None:
+    looks: list[str] = []
+    replicates = {TASK: FRESH}
+    observer = Observer(replicates, looks.append, 1.0)
+    observer.turn(100.0)
+    observer.turn(100.0 + SLOW_S - 0.1)
+    assert looks == []
+    observer.turn(100.0 + SLOW_S)
+    observer.turn(101.0 + SLOW_S)
+    assert looks == [TASK]
+
+
+def test_a_task_that_has_ended_is_not_looked_at() -> None:
+    looks: list[str] = []
+    replicates = {TASK: FRESH}
+    observer = Observer(replicates, looks.append, 1.0)
+    observer.turn(0.0)
+    replicates.clear()
+    observer.turn(1_000.0)
+    assert looks == []
