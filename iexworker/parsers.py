@@ -79,7 +79,7 @@ def parse_float32(text: str) -> float:
     if _FLOAT.fullmatch(trimmed) is None:
         raise ValueError(text)
     try:
-        (value,) = struct.unpack("f", struct.pack("f", float(trimmed.rstrip("fFdD"))))
+        (value,) = struct.unpack("<f", struct.pack("<f", float(trimmed.rstrip("fFdD"))))
     except OverflowError:
         raise ValueError(text) from None
     return float(value)
@@ -119,7 +119,7 @@ def parse_url(text: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or " " in text:
         raise ValueError(text)
     _ = parts.port  # raises ValueError when it is no port
-    if parts.query or parts.fragment:
+    if parts.query or parts.fragment or parts.netloc.endswith(":"):
         raise ValueError(text)
     return text.rstrip("/")
 
@@ -132,7 +132,10 @@ def parse_node_url(text: str) -> str:
 
 def parse_url_list(text: str) -> tuple[str, ...]:
     """Read URLs separated by commas."""
-    return tuple(parse_url(item.strip()) for item in text.split(",") if item.strip())
+    urls = tuple(parse_url(item.strip()) for item in text.split(",") if item.strip())
+    if not urls:
+        raise ValueError(text)
+    return urls
 
 
 def parse_docker_host(text: str) -> str:

@@ -32,8 +32,11 @@ class Found:
 
 
 def masked(text: str, *, secret: bool = False) -> str:
-    """Return the text as it may be shown: secrets and credentials inside of URLs are hidden."""
-    return "***" if secret else _CREDENTIALS_IN_URL.sub("***@", text)
+    """Return the text as one line to show: secrets and credentials inside of URLs are hidden."""
+    if secret:
+        return "***"
+    line = text if text.isprintable() else repr(text)[1:-1]
+    return _CREDENTIALS_IN_URL.sub("***@", line)
 
 
 class Layers:

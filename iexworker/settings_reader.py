@@ -180,6 +180,13 @@ def _directories(
         f"configuration folder {folder}: expected a folder that exists, "
         f"for example {DEFAULT_CONFIG_DIR}"
         for folder in directories
-        if not folder.is_dir()
+        if not _is_folder(folder)
     )
     return directories
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
