@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -35,6 +36,9 @@ from iexworker.errors import SchedulerError, Unauthorized
 HELD_READ_TIMEOUT_S = 180.0
 """For updates whose answer the scheduler holds while it checks the chain (8.1)."""
 
+PING_READ_TIMEOUT_S = 15.0
+"""Short, for the next ping is due: the scheduler gives a silent worker up after 60 s."""
+
 _HELD = frozenset(
     (
         ReplicateStatus.CONTRIBUTED,
@@ -42,6 +46,8 @@ _HELD = frozenset(
         ReplicateStatus.CONTRIBUTE_AND_FINALIZE_DONE,
     )
 )
+
+_SESSION_ID = re.compile(r"[0-9A-Za-z_-]{0,128}")
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -119,7 +125,12 @@ class SchedulerClient:
 
     def ping(self) -> str:
         """Say that we live; return the session id, empty when the scheduler gave none (5.4)."""
-        return self._authorised("POST", "/workers/ping").text
+        path = "/workers/ping"
+        reply = self._authorised("POST", path, read_timeout_s=PING_READ_TIMEOUT_S)
+        if not _SESSION_ID.fullmatch(reply.text):
+            self._malformed.say(path, reply.text, "no session id")
+            raise SchedulerError(f"{path}: malformed answer: {reply.shown}", reply.status)
+        return reply.text
 
     def computing(self) -> list[str]:
         """Return the ids of the tasks that the scheduler holds this worker to compute (5.5)."""

@@ -194,6 +194,16 @@ def test_a_refusal_is_an_error_with_its_status(
     assert isinstance(caught.value, Unauthorized) == (status == 401)
 
 
+@pytest.mark.parametrize("body", [b"<html>log in here</html>", b"0x" + b"0" * 200])
+def test_a_ping_answered_by_somebody_else_is_an_error(
+    server: ScriptedServer, client: SchedulerClient, body: bytes
+) -> None:
+    server.on("POST /workers/ping", Reply(200), Reply(200, body))
+    assert client.ping() == ""
+    with pytest.raises(SchedulerError, match="malformed answer"):
+        client.ping()
+
+
 def test_without_a_token_nothing_is_sent(server: ScriptedServer, client: SchedulerClient) -> None:
     client.token = None
     with pytest.raises(Unauthorized, match="no token held"):
