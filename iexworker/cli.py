@@ -76,7 +76,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     status.set_defaults(verb=_status)
     health = verbs.add_parser("healthcheck", help="exit with 0 when the worker is alive")
     health.set_defaults(verb=_healthcheck)
-    if argv[:1] == ["sandbox"]:
+    if "sandbox" in argv:
         from iexworker.sandbox.cli import add_parser
 
         add_parser(verbs)

@@ -193,6 +193,11 @@ class Channel:
         self._reader.close()
         self._writer.close()
 
+    def __del__(self) -> None:
+        """Close with the last reference, as a `multiprocessing` connection does."""
+        if hasattr(self, "_writer"):
+            self.close()
+
 
 class _Deadline:
     """How long a blocking call may still wait."""
