@@ -21,9 +21,9 @@ Every setting has a key. Its value is looked for here, the first place that has 
 2. for a password, the file that the same variable with `_FILE` at its end names
    (both set is an error; one newline at the end is dropped),
 3. `IEXWORKER_` and the key in upper case, for any key, with the same `_FILE` twin for a password,
-4. `.secrets.toml`, 5. `settings.local.toml`, 6. `settings.toml`, all in the configuration folder:
-   that of `--config`, else of `IEXWORKER_CONFIG_DIR`, else `/etc/iexworker`,
-7. the default.
+4. `.secrets.toml`, then `settings.local.toml`, then `settings.toml`, all in the configuration
+   folder, which `IEXWORKER_CONFIG_DIR` names, else `/etc/iexworker`,
+5. the default.
 
 A variable that is set but empty counts as unset. Texts are taken as they are: no quotes are
 removed, nothing is expanded. In the files the keys stand in a section, `[default]` or the one that
