@@ -161,12 +161,6 @@ def read_outcome(folder: Path, step: str, attempt: int | None = None) -> StepOut
     return outcome
 
 
-def forget_outcome(folder: Path, step: str) -> None:
-    """Remove the outcome of an earlier attempt, so that a crash from now on resumes this one."""
-    outcome_path(folder, step).unlink(missing_ok=True)
-    durable.sync(folder)
-
-
 def tail(text: str) -> str:
     """Return the last `LOG_TAIL` characters, counted as Java does (UTF-16 code units)."""
     if len(text) * 2 <= LOG_TAIL:

@@ -83,13 +83,6 @@ def test_an_outcome_of_another_shape_is_none(tmp_path: Path) -> None:
     assert orders.read_outcome(tmp_path, "app") is None
 
 
-def test_a_forgotten_outcome_is_gone(tmp_path: Path) -> None:
-    orders.write_outcome(tmp_path, orders.StepOutcome(TASK, "app", 1, ok=True))
-    orders.forget_outcome(tmp_path, "app")
-    orders.forget_outcome(tmp_path, "app")
-    assert orders.read_outcome(tmp_path, "app") is None
-
-
 def test_writing_leaves_no_other_file(tmp_path: Path) -> None:
     orders.write_outcome(tmp_path, orders.StepOutcome(TASK, "app", 1, ok=True))
     orders.write_outcome(tmp_path, orders.StepOutcome(TASK, "app", 2, ok=True))

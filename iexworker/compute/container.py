@@ -1,0 +1,302 @@
+"""Run one container to its end, or take up one that a dead process of ours has started.
+
+Create, attach, start; then the end of the attached stream and the `die` event. What the engine
+cannot tell any more (a lost stream, a container taken up) is asked with `inspect` and read from
+the engine's own log. The container stays until the caller removes it: that comes after the
+result is safe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import logging
+import select
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from iexworker.compute import labels
+from iexworker.compute.cancellation import Cancellation
+from iexworker.compute.deaths import Deaths
+from iexworker.compute.engine import (
+    ContainerSpec,
+    ContainerState,
+    Engine,
+    EngineRefused,
+    OutputStream,
+)
+from iexworker.compute.streams import Capture
+from iexworker.errors import DockerError
+
+log = logging.getLogger(__name__)
+
+NO_EXIT = -1
+"""The exit code of a container that never started, or was ended at its time limit."""
+
+_FIRST_SIGNAL_CODE = 128
+_ENGINE_STOP_CODES = frozenset({137, 143, 255})
+"""How a container ends when its engine or its host goes down, besides by its own doing."""
+
+_LOOK_S = 1.0
+_LOOK_RARELY_S = 15.0
+_DRAIN_S = 10.0
+_CHUNK_BYTES = 1 << 16
+_BAD_REQUEST = 400
+
+
+class RunStatus(enum.Enum):
+    """How a run ended (docs/spec/06, section 6.3)."""
+
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+    TIMEOUT = "TIMEOUT"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that is over; the container is still there, unless `container` is None."""
+
+    status: RunStatus
+    exit_code: int
+    container: str | None = None
+    duration_ms: int | None = None
+    """From start to end as seen from here; the engine's own figure comes later."""
+    reason: str = ""
+    """Why it did not start."""
+
+
+class Runner:
+    """Runs containers, one at a time, for one process."""
+
+    def __init__(self, engine: Engine, deaths: Deaths) -> None:
+        self._engine = engine
+        self._deaths = deaths
+
+    def adoptable(self, spec: ContainerSpec) -> ContainerState | None:
+        """Return our container for the same attempt, if its run can be taken up.
+
+        One that ended by a signal may have been ended with the engine or the host: its result is
+        not the app's, and it is run again.
+        """
+        for found in self._engine.find(_identity(spec)):
+            if found.labels.get(labels.ATTEMPT) != spec.labels[labels.ATTEMPT]:
+                continue
+            if found.running or (found.ended and found.exit_code < _FIRST_SIGNAL_CODE):
+                return found
+        return None
+
+    def run(
+        self, spec: ContainerSpec, limit_s: float, capture: Capture, cancellation: Cancellation
+    ) -> Run:
+        """Run the container for at most `limit_s` seconds; its output is in `capture` at return.
+
+        Raises `Cancelled` (the container is gone then) and `DockerError` when the engine fails.
+        """
+        self._clear(spec)
+        self._deaths.listen()
+        try:
+            container = self._engine.create(spec)
+        except EngineRefused as error:
+            return _not_started(error)
+        with self._removed_unless_resumable(container):
+            return self._start(container, limit_s, capture, cancellation)
+
+    def adopt(
+        self,
+        found: ContainerState,
+        limit_s: float,
+        capture: Capture,
+        cancellation: Cancellation,
+    ) -> Run:
+        """Wait for the end of a container that `adoptable` gave; otherwise as `run`."""
+        self._deaths.listen()
+        with self._removed_unless_resumable(found.id):
+            started_s = found.started_s or time.time()
+            left_s = limit_s - (time.time() - started_s) if found.running else 0.0
+            watch = _Watch(self._engine, self._deaths, found.id, None, capture, cancellation)
+            exit_code = watch.end(left_s) if found.running else found.exit_code
+            run = self._concluded(found.id, exit_code, watch)
+            state = self._engine.state(found.id)
+            return run if state is None else _with_duration(run, state.duration_ms)
+
+    def _start(
+        self, container: str, limit_s: float, capture: Capture, cancellation: Cancellation
+    ) -> Run:
+        cancellation.check()
+        stream = self._engine.attach(container)
+        with contextlib.closing(stream):
+            watch = _Watch(self._engine, self._deaths, container, stream, capture, cancellation)
+            started_s = time.monotonic()
+            try:
+                self._engine.start(container)
+            except EngineRefused as error:
+                run = _not_started(error)
+                self._engine.remove(container)
+                return run
+            exit_code = watch.end(limit_s)
+            duration_ms = int((time.monotonic() - started_s) * 1000)
+            return _with_duration(self._concluded(container, exit_code, watch), duration_ms)
+
+    def _concluded(self, container: str, exit_code: int | None, watch: _Watch) -> Run:
+        if exit_code is None:
+            log.warning("container at its time limit", extra={"container": container})
+            self._engine.kill(container)
+            watch.drain()
+            return Run(RunStatus.TIMEOUT, NO_EXIT, container)
+        if exit_code in _ENGINE_STOP_CODES:
+            self._require_engine(watch)
+        watch.drain()
+        status = RunStatus.FAILED if exit_code else RunStatus.SUCCESS
+        return Run(status, exit_code, container)
+
+    def _require_engine(self, watch: _Watch) -> None:
+        """Raise `DockerError` when the engine went down: the app was ended, it did not fail.
+
+        An engine that stops closes its door before it ends its containers, but goes on to serve
+        open connections: only a new one tells.
+        """
+        self._engine.close()
+        self._engine.ping()
+        if watch.engine_lost:
+            raise DockerError("the Docker engine went down and took the container with it")
+
+    def _clear(self, spec: ContainerSpec) -> None:
+        """Remove what stands in the way: our own leftovers, and a Java worker's by its name."""
+        for found in self._engine.find(_identity(spec)):
+            self._engine.remove(found.id)
+        namesake = self._engine.state(spec.name)
+        if namesake is None:
+            return
+        owner = namesake.labels.get(labels.WALLET)
+        if owner not in (None, spec.labels.get(labels.WALLET)):
+            raise DockerError(
+                f"the container name {spec.name} is in use by the worker {owner}:"
+                " give the workers of one host different names"
+            )
+        log.warning("leftover container removed", extra={"container": namesake.name})
+        self._engine.remove(namesake.id)
+
+    @contextlib.contextmanager
+    def _removed_unless_resumable(self, container: str) -> Iterator[None]:
+        try:
+            yield
+        except DockerError:
+            raise  # the container may run on, to be taken up by the next attempt
+        except BaseException:
+            with contextlib.suppress(DockerError):
+                self._engine.remove(container)
+            raise
+
+
+class _Watch:
+    """One container between its start and its end, seen from one connection."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        deaths: Deaths,
+        container: str,
+        stream: OutputStream | None,
+        capture: Capture,
+        cancellation: Cancellation,
+    ) -> None:
+        self.engine_lost = False
+        self._engine = engine
+        self._deaths = deaths
+        self._container = container
+        self._stream = stream
+        self._open = stream is not None
+        self._whole = stream is not None
+        self._capture = capture
+        self._cancellation = cancellation
+        self._poll = select.poll()
+        self._poll.register(cancellation.fileno(), select.POLLIN)
+        self._poll.register(deaths.fileno(), select.POLLIN)
+        if stream is not None:
+            self._poll.register(stream.fileno(), select.POLLIN)
+
+    def end(self, limit_s: float) -> int | None:
+        """Wait for the container to end; return its exit code, None at the time limit."""
+        deadline_s = time.monotonic() + limit_s
+        look_s = time.monotonic() + _LOOK_RARELY_S
+        while True:
+            code = self._deaths.exit_code(self._container)
+            now = time.monotonic()
+            if code is None and now >= min(look_s, deadline_s):
+                code = self._look()
+                look_s = now + self._interval_s()
+            if code is not None or now >= deadline_s:
+                return code
+            self._wait(min(look_s, deadline_s) - now)
+            look_s = min(look_s, now + self._interval_s())
+
+    def drain(self) -> None:
+        """Receive the rest of the output; from the engine's log if the connection was lost."""
+        deadline_s = time.monotonic() + _DRAIN_S
+        while self._open and time.monotonic() < deadline_s:
+            self._wait(deadline_s - time.monotonic())
+        if self._open or not self._whole:
+            self._capture.restart()
+            self._engine.copy_logs(self._container, self._capture)
+
+    def _interval_s(self) -> float:
+        """How long the container may be left unasked: rarely, while both streams stand."""
+        return _LOOK_RARELY_S if self._open and self._deaths.connected else _LOOK_S
+
+    def _wait(self, seconds: float) -> None:
+        for descriptor, _ in self._poll.poll(max(0.0, seconds) * 1000):
+            if descriptor == self._deaths.fileno():
+                self._deaths.settle()
+            elif descriptor == self._cancellation.fileno():
+                self._cancellation.check()
+            else:
+                self._receive(descriptor)
+
+    def _receive(self, descriptor: int) -> None:
+        assert self._stream is not None  # noqa: S101 - its descriptor was polled
+        try:
+            data = self._stream.read(_CHUNK_BYTES)
+        except OSError:
+            data, self._whole = b"", False
+        if data:
+            self._capture.feed(data)
+        else:
+            self._open = False
+            self._poll.unregister(descriptor)
+
+    def _look(self) -> int | None:
+        """Ask the engine for the exit code; None while the container runs or nobody answers."""
+        try:
+            state = self._engine.state(self._container)
+        except DockerError as error:
+            log.warning("engine out of reach", extra={"error": str(error)})
+            self.engine_lost = True
+            self._whole = False
+            return None
+        if state is None:
+            log.warning("container removed by others", extra={"container": self._container})
+            return NO_EXIT
+        if state.ended:
+            return state.exit_code
+        # Its output may go on after an engine that was restarted under it: read it again.
+        self._whole = self._whole and self._open
+        return None
+
+
+def _identity(spec: ContainerSpec) -> dict[str, str]:
+    return {name: spec.labels[name] for name in (labels.WALLET, labels.TASK, labels.STAGE)}
+
+
+def _not_started(error: EngineRefused) -> Run:
+    """Return the run of an app whose command cannot be run; any other refusal is the engine's.
+
+    The engine answers 400 to a command that is not in the image or may not be executed.
+    """
+    if error.status != _BAD_REQUEST:
+        raise error
+    return Run(RunStatus.FAILED, NO_EXIT, reason=error.reason)
+
+
+def _with_duration(run: Run, duration_ms: int | None) -> Run:
+    return Run(run.status, run.exit_code, run.container, duration_ms, run.reason)

@@ -1,0 +1,277 @@
+"""The Docker engine as this worker uses it: one client, each call with a time limit.
+
+Built on the SDK's low-level client. Every failure is a `DockerError`: `EngineRefused` when the
+engine has answered no, else it is out of reach. A client belongs to the process and the thread
+that made it; none is made before a fork.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+import docker
+import docker.errors
+import requests
+import urllib3.exceptions
+
+from iexworker.compute import labels
+from iexworker.errors import DockerError
+
+CALL_TIMEOUT_S = 60
+"""For calls that answer when they are done: create, start, inspect, remove."""
+
+_STDOUT, _STDERR = 1, 2
+_NEVER = "0001-01-01"
+
+
+class EngineRefused(DockerError):
+    """The engine answered with an error; `status` is HTTP's, `reason` the engine's words."""
+
+    def __init__(self, message: str, status: int, reason: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+
+class OutputStream(Protocol):
+    """The connection that carries a container's output."""
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll."""
+
+    def read(self, size: int, /) -> bytes | None:
+        """Return what has come, empty at the end."""
+
+    def close(self) -> None:
+        """Give the connection back."""
+
+
+class Sink(Protocol):
+    """What takes pieces of a container's stream 1 (stdout) or 2 (stderr)."""
+
+    def write(self, stream: int, piece: bytes) -> None:
+        """Take a piece."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """A container to be created (docs/spec/06, section 6.1); nothing else is sent."""
+
+    name: str
+    image: str
+    labels: Mapping[str, str]
+    command: Sequence[str] = ()
+    """Empty: the image's own."""
+    entrypoint: Sequence[str] | None = None
+    """None: the image's own; empty: none at all."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    binds: Sequence[str] = ()
+    """`host path:container path`, read-write."""
+    host_options: Mapping[str, Any] = field(default_factory=dict)
+    """As `compute.limits.host_options` gives them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerState:
+    """What the engine knows of a container."""
+
+    id: str
+    name: str
+    labels: Mapping[str, str]
+    status: str
+    """created, running, paused, restarting, removing, exited or dead."""
+    exit_code: int
+    started_s: float | None
+    """Unix instant, None when it never started."""
+    finished_s: float | None
+
+    @property
+    def running(self) -> bool:
+        """It has started and not ended."""
+        return self.status in ("running", "paused", "restarting")
+
+    @property
+    def ended(self) -> bool:
+        """It has run and will not run again."""
+        return self.status in ("exited", "dead")
+
+    @property
+    def duration_ms(self) -> int | None:
+        """How long it ran, None when an instant is missing (docs/spec/08, section 5.1).
+
+        The end of a short run is often recorded before its start: that counts as 0.
+        """
+        if self.started_s is None or self.finished_s is None:
+            return None
+        return max(0, int((self.finished_s - self.started_s) * 1000))
+
+
+class Engine:
+    """The engine at one address; connects when first used and after each loss."""
+
+    def __init__(self, address: str, timeout_s: int = CALL_TIMEOUT_S) -> None:
+        self.address = address
+        self._timeout_s = timeout_s
+        self._client: docker.APIClient | None = None
+
+    @property
+    def client(self) -> docker.APIClient:
+        """The SDK's client; raises `DockerError` while the engine is out of reach."""
+        if self._client is None:
+            with asking("connect"):
+                self._client = docker.APIClient(
+                    base_url=self.address, version="auto", timeout=self._timeout_s
+                )
+        return self._client
+
+    def close(self) -> None:
+        """Drop the connections; the next call makes new ones."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def ping(self) -> None:
+        """Raise `DockerError` when the engine does not answer."""
+        with asking("ping"):
+            self.client.ping()
+
+    def create(self, spec: ContainerSpec) -> str:
+        """Create the container and return its id."""
+        with asking("create", spec.name):
+            options = self.client.create_host_config(binds=list(spec.binds), **spec.host_options)
+            answer = self.client.create_container(
+                spec.image,
+                command=list(spec.command) or None,
+                entrypoint=None if spec.entrypoint is None else list(spec.entrypoint),
+                environment=dict(spec.environment),
+                labels=dict(spec.labels),
+                host_config=options,
+                name=spec.name,
+                # The client's configured proxies would show in the app's environment.
+                use_config_proxy=False,
+            )
+        return str(answer["Id"])
+
+    def attach(self, container: str) -> OutputStream:
+        """Return the connection that carries the output of a container not yet started."""
+        wanted = {"stdout": 1, "stderr": 1, "stream": 1}
+        with asking("attach", container):
+            stream: OutputStream = self.client.attach_socket(container, params=wanted)
+        return stream
+
+    def start(self, container: str) -> None:
+        """Start a created container; 400 is a command that the image cannot run."""
+        with asking("start", container):
+            self.client.start(container)
+
+    def state(self, container: str) -> ContainerState | None:
+        """Return what the engine knows of the container, by id or exact name; None: no such."""
+        try:
+            with asking("inspect", container):
+                return _state(self.client.inspect_container(container))
+        except EngineRefused as error:
+            if error.status == http.client.NOT_FOUND:
+                return None
+            raise
+
+    def kill(self, container: str) -> None:
+        """End a container at once; one that has ended or is gone is fine."""
+        with _unless(http.client.CONFLICT, http.client.NOT_FOUND), asking("kill", container):
+            self.client.kill(container)
+
+    def remove(self, container: str) -> None:
+        """Remove a container, running or not, with its anonymous volumes; gone is fine."""
+        # 409: somebody else is removing it, as `scheduling` does at an abort.
+        with _unless(http.client.CONFLICT, http.client.NOT_FOUND), asking("remove", container):
+            self.client.remove_container(container, v=True, force=True)
+
+    def find(self, wanted: Mapping[str, str]) -> list[ContainerState]:
+        """Return the containers that carry these labels, whatever their state."""
+        texts = [f"{name}={value}" for name, value in wanted.items()]
+        with asking("list", " ".join(texts)):
+            found = self.client.containers(all=True, filters={"label": texts})
+        states = (self.state(item["Id"]) for item in found)
+        return [state for state in states if state is not None]
+
+    def copy_logs(self, container: str, sink: Sink) -> None:
+        """Give the whole output of a container, from the engine's own log, to `sink`."""
+        for stream in (_STDOUT, _STDERR):
+            with asking("logs", container):
+                chunks = self.client.logs(
+                    container, stdout=stream == _STDOUT, stderr=stream == _STDERR, stream=True
+                )
+                for chunk in chunks:
+                    sink.write(stream, chunk)
+
+    def image_tags(self, reference: str) -> list[str] | None:
+        """Return the tags of a local image as the engine prints them; None: no such image."""
+        try:
+            with asking("inspect image", reference):
+                # The stubs leave this one untyped.
+                image: dict[str, Any] = self.client.inspect_image(reference)  # type: ignore[no-untyped-call]
+                return list(image.get("RepoTags") or ())
+        except EngineRefused as error:
+            if error.status in (http.client.NOT_FOUND, http.client.BAD_REQUEST):
+                return None
+            raise
+
+    def remove_labelled(self, wallet: str, task_id: str) -> int:
+        """Kill and remove all of a task's containers; return how many there were."""
+        found = self.find({labels.WALLET: wallet, labels.TASK: task_id})
+        for container in found:
+            self.remove(container.id)
+        return len(found)
+
+
+@contextlib.contextmanager
+def asking(action: str, subject: str = "") -> Iterator[None]:
+    """Turn what the SDK and the libraries under it raise into `DockerError`."""
+    what = f"{action} {subject}".strip()
+    try:
+        yield
+    except docker.errors.APIError as error:
+        reason = str(error.explanation or error)
+        raise EngineRefused(f"Docker, {what}: {reason}", error.status_code or 500, reason) from None
+    except docker.errors.DockerException as error:
+        raise DockerError(f"Docker, {what}: {error}") from None
+    except (
+        requests.RequestException,
+        urllib3.exceptions.HTTPError,
+        http.client.HTTPException,
+        OSError,
+    ) as error:
+        raise DockerError(f"Docker, {what}: out of reach: {error}") from None
+
+
+@contextlib.contextmanager
+def _unless(*statuses: int) -> Iterator[None]:
+    try:
+        yield
+    except EngineRefused as error:
+        if error.status not in statuses:
+            raise
+
+
+def _state(data: Mapping[str, Any]) -> ContainerState:
+    state = data["State"]
+    return ContainerState(
+        id=data["Id"],
+        name=data["Name"].lstrip("/"),
+        labels=data["Config"].get("Labels") or {},
+        status=state["Status"],
+        exit_code=int(state["ExitCode"]),
+        started_s=_instant(state["StartedAt"]),
+        finished_s=_instant(state["FinishedAt"]),
+    )
+
+
+def _instant(text: str) -> float | None:
+    """Read the engine's RFC 3339 instant with nanoseconds; the zero date is None."""
+    if not text or text.startswith(_NEVER):
+        return None
+    return datetime.fromisoformat(text).timestamp()

@@ -1,0 +1,98 @@
+"""Whose fault a failed download is, and how long we try before we say so.
+
+A contributed error that peers do not share costs the stake: only what is the requester's fault
+may become a result (design, section 4, rule 7).
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from iexworker.errors import DockerError, WorkerError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+PATIENCE_S = 120.0
+"""How long a network trouble must last, while the scheduler hears us, to be the other side's."""
+
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 20.0
+
+
+class Blame(enum.IntEnum):
+    """Whose fault it is; the greater one prevails when several attempts differ."""
+
+    REQUESTER = 1
+    """Every worker would fail so: it may be contributed."""
+    NETWORK = 2
+    """The other side's or ours; time, and whether the scheduler hears us, will tell."""
+    OURS = 3
+    """Never contributed: tried again, then reported with a cause that leads to an abort."""
+
+
+class Trouble(WorkerError):
+    """Something could not be had; `blame` says whose fault that is."""
+
+    def __init__(self, blame: Blame, message: str) -> None:
+        super().__init__(message)
+        self.blame = blame
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How a step tries again: until when, and what it must see meanwhile."""
+
+    deadline_s: float
+    """Unix instant after which nothing is tried: the task's, or one maxExecutionTime from now."""
+    pause: Callable[[float], None]
+    """Wait so many seconds, or raise when the step is cancelled."""
+    scheduler_answers: Callable[[], bool]
+    """Whether the scheduler has answered a recent ping of ours."""
+    network_s: float = PATIENCE_S
+    now: Callable[[], float] = time.time
+
+    def persist(self, work: Callable[[], T], what: str) -> T:
+        """Do `work` until it is done or the requester is to blame; `what` names it in the log.
+
+        Raises `Trouble`: the requester's (NETWORK troubles become that after `network_s`), or
+        ours when the deadline has come. A Docker engine that is out of reach is ours.
+        """
+        since: float | None = None
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                return work()
+            except (Trouble, DockerError) as error:
+                trouble = _as_trouble(error)
+            since = self._network_since(trouble, since)
+            self._judge(trouble, since, pause_s)
+            log.warning(
+                "trying again", extra={"what": what, "error": str(trouble), "pause_s": pause_s}
+            )
+            self.pause(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _network_since(self, trouble: Trouble, since: float | None) -> float | None:
+        """Return when the current run of troubles began for which the other side may be blamed."""
+        if trouble.blame is not Blame.NETWORK or not self.scheduler_answers():
+            return None
+        return self.now() if since is None else since
+
+    def _judge(self, trouble: Trouble, since: float | None, pause_s: float) -> None:
+        if trouble.blame is Blame.REQUESTER:
+            raise trouble
+        if since is not None and self.now() - since >= self.network_s:
+            raise Trouble(Blame.REQUESTER, str(trouble))
+        if self.now() + pause_s >= self.deadline_s:
+            raise Trouble(Blame.OURS, str(trouble))
+
+
+def _as_trouble(error: Trouble | DockerError) -> Trouble:
+    return error if isinstance(error, Trouble) else Trouble(Blame.OURS, str(error))

@@ -1,0 +1,147 @@
+"""From what the app left in iexec_out to a result that can be contributed and uploaded.
+
+docs/spec/06: section 8 (stdout.txt, stderr.txt), 10 (post-compute of standard tasks) and 13 (the
+result that lets a workerpool agree on a failed download, whose text is hashed: to the letter).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from iexworker.chain.models import TaskDescription
+from iexworker.compute.folders import TaskFolder
+from iexworker.compute.streams import copy_as_text
+from iexworker.core.messages import Profile
+from iexworker.errors import WorkerError
+from iexworker.results import archive, computed, digest
+from iexworker.task import durable
+
+log = logging.getLogger(__name__)
+
+LONGEST_NAME = 31
+
+UNKNOWN_ISSUE = "POST_COMPUTE_FAILED_UNKNOWN_ISSUE"
+TOO_LONG_NAME = "POST_COMPUTE_TOO_LONG_RESULT_FILE_NAME"
+ZIP_FAILED = "POST_COMPUTE_OUT_FOLDER_ZIP_FAILED"
+COPY_FAILED = "POST_COMPUTE_SEND_COMPUTED_FILE_FAILED"
+NOT_FOUND = "POST_COMPUTE_COMPUTED_FILE_NOT_FOUND"
+DIGEST_FAILED = "POST_COMPUTE_RESULT_DIGEST_COMPUTATION_FAILED"
+
+_ERROR_PATH = "/iexec_out/error.txt"
+
+
+class PostComputeFailed(WorkerError):
+    """A step of the post-compute failed; `cause` is the wire's."""
+
+    def __init__(self, cause: str, message: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A result that is on the disk: archive, computed file and their folder are flushed."""
+
+    digest: str
+    """0x and 64 hex digits."""
+    callback_data: str | None
+
+
+def keep_streams(folder: TaskFolder) -> None:
+    """Add the output of an app that succeeded to its result; a failure is logged (section 8)."""
+    for name in ("stdout", "stderr"):
+        source = folder.stream(name)
+        try:
+            if source.stat().st_size:
+                _copy_stream(source, folder.iexec_out / f"{name}.txt")
+        except OSError as error:
+            log.error("stream not kept", extra={"task": folder.root.name, "error": str(error)})
+
+
+def _copy_stream(source: Path, target: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        target.unlink()  # it may be a link to any file of this host
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(target, flags, 0o644), "wb") as file:
+        copy_as_text(source, file)
+
+
+def post_compute(folder: TaskFolder, description: TaskDescription) -> Result:
+    """Make the result of what is in iexec_out (section 10); raises `PostComputeFailed`."""
+    _check_names(folder.iexec_out)
+    _archive(folder)
+    _copy_computed_file(folder)
+    try:
+        file = computed.read(folder.computed_file, description.task_id)
+    except computed.NoComputedFile as error:
+        raise PostComputeFailed(NOT_FOUND, str(error)) from None
+    try:
+        value = computed.result_digest(file, description, folder.output)
+    except digest.NoDigest as error:
+        raise PostComputeFailed(DIGEST_FAILED, str(error)) from None
+    durable.sync(folder.root)
+    return Result(value, file.callback_data)
+
+
+def _check_names(iexec_out: Path) -> None:
+    try:
+        longest = max(archive.entries(iexec_out), key=_name_length, default=None)
+    except OSError as error:
+        raise PostComputeFailed(UNKNOWN_ISSUE, f"iexec_out cannot be read: {error}") from None
+    if longest is not None and _name_length(longest) > LONGEST_NAME:
+        raise PostComputeFailed(
+            TOO_LONG_NAME, f"{longest.name!r} is longer than {LONGEST_NAME} characters"
+        )
+
+
+def _name_length(path: Path) -> int:
+    """Count as Java does, in UTF-16 code units."""
+    return len(path.name.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def _archive(folder: TaskFolder) -> None:
+    try:
+        archive.write(folder.iexec_out, folder.archive)
+    except OSError as error:
+        raise PostComputeFailed(ZIP_FAILED, f"archive: {error}") from None
+
+
+def _copy_computed_file(folder: TaskFolder) -> None:
+    try:
+        data = computed.read_bytes(folder.iexec_out / "computed.json")
+        durable.write(folder.computed_file, data)
+    except (computed.NoComputedFile, OSError) as error:
+        raise PostComputeFailed(COPY_FAILED, str(error)) from None
+
+
+def error_text(profile: Profile, status: str, cause: str) -> str:
+    """Return the text of error.txt, which every worker of the pool must write alike."""
+    if profile is Profile.V8:
+        return f"[IEXEC] Error occurred while computing the task [error:{status}, cause:{cause}]"
+    return (
+        "[IEXEC] Errors occurred while computing the task"
+        f" [error:{status}, causes:[WorkflowError[cause={cause}, message=]]]"
+    )
+
+
+def error_result(
+    folder: TaskFolder, description: TaskDescription, profile: Profile, status: str, cause: str
+) -> Result:
+    """Make a result of a failed download (section 13).
+
+    `status` is APP_DOWNLOAD_FAILED or DATA_DOWNLOAD_FAILED. Raises `PostComputeFailed`, always
+    for a deal with a callback, which has no data to give.
+    """
+    try:
+        folder.prepare_output()
+        text = error_text(profile, status, cause)
+        (folder.iexec_out / "error.txt").write_text(text, encoding="utf-8")
+        file = computed.ComputedFile(deterministic_output_path=_ERROR_PATH)
+        (folder.iexec_out / "computed.json").write_bytes(file.to_bytes())
+        return post_compute(folder, description)
+    except (OSError, PostComputeFailed) as error:
+        raise PostComputeFailed(UNKNOWN_ISSUE, f"no error result: {error}") from None

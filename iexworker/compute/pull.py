@@ -1,0 +1,147 @@
+"""Pull an image, and tell from the engine's words whose fault a failure is."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from iexworker.compute.cancellation import Cancellation, in_background
+from iexworker.compute.engine import Engine, EngineRefused, asking
+from iexworker.compute.faults import Blame, Trouble
+from iexworker.compute.images import DEFAULT_REGISTRY, ImageReference, credentials_for
+from iexworker.errors import DockerError
+
+if TYPE_CHECKING:
+    from iexworker.settings import RegistryCredentials
+
+log = logging.getLogger(__name__)
+
+_OURS = re.compile(
+    r"toomanyrequests|too many requests|\b429\b|rate.?limit|\b407\b|proxyconnect|proxy authentic"
+    r"|no space left|disk quota|read-only file system|x509|certificate|server misbehaving"
+    r"|lookup \S+( on \S+)?: (read|write|dial) udp|temporary failure in name resolution",
+    re.IGNORECASE,
+)
+_DENIED = re.compile(
+    r"access denied|denied:|access forbidden|unauthorized|authentication required"
+    r"|no basic auth credentials|\b40[13]\b|may require",
+    re.IGNORECASE,
+)
+_ABSENT = re.compile(
+    r"manifest unknown|manifest for .* not found|repository does not exist|name unknown"
+    r"|repository name not known|invalid reference format|repository name must be|: not found$"
+    r"|\b404\b|\b410\b|tag does not exist|no matching manifest",
+    re.IGNORECASE,
+)
+_NETWORK = re.compile(
+    r"no such host|connection refused|connection reset|timeout|timed out|deadline exceeded"
+    r"|\bEOF\b|unreachable|no route to host|\b50[0-9]\b|broken pipe",
+    re.IGNORECASE,
+)
+
+
+def pull(
+    engine: Engine,
+    reference: ImageReference,
+    registries: Iterable[RegistryCredentials],
+    timeout_s: float,
+    cancellation: Cancellation,
+) -> None:
+    """Pull the image; raises `Trouble`, `DockerError` when the engine fails, or `Cancelled`."""
+    credentials = credentials_for(registries, reference.registry)
+    address = engine.address
+    given_up = threading.Event()
+
+    def work() -> None:
+        # Its own client: this thread may outlive the wait for it.
+        own = Engine(address)
+        try:
+            _pull(own, reference, credentials, given_up)
+        finally:
+            own.close()
+
+    try:
+        in_background(work, cancellation, timeout_s)
+    except TimeoutError:
+        # A slow line is ours, and peers may have a faster one.
+        raise Trouble(Blame.OURS, f"image not pulled within {timeout_s:.0f} s") from None
+    except EngineRefused as error:
+        reason = _without_names(error.reason, reference)
+        blame = blame_for(reason, error.status, with_credentials=credentials is not None)
+        raise Trouble(blame, error.reason) from None
+    finally:
+        given_up.set()
+
+
+def _pull(
+    engine: Engine,
+    reference: ImageReference,
+    credentials: RegistryCredentials | None,
+    given_up: threading.Event,
+) -> None:
+    authorization = None if credentials is None else _login(engine, credentials)
+    with asking("pull", f"{reference.repository}:{reference.tag}"):
+        events = engine.client.pull(
+            reference.repository,
+            tag=reference.tag,
+            auth_config=authorization,
+            stream=True,
+            decode=True,
+        )
+        for event in events:
+            if given_up.is_set():
+                return  # the engine ends a pull whose client is gone
+            if "error" in event:
+                raise EngineRefused("pull", 0, _words(event))
+
+
+def _without_names(reason: str, reference: ImageReference) -> str:
+    """Take the requester's own words out, so that an image's name cannot choose the blame."""
+    path = reference.repository.removeprefix(reference.registry).strip("/")
+    for name in (reference.repository, path, reference.registry):
+        reason = reason.replace(name, "*")
+    for before in (":", "manifests/"):
+        reason = reason.replace(before + reference.tag, before + "*")
+    return reason
+
+
+def _words(event: Mapping[str, Any]) -> str:
+    detail = event.get("errorDetail")
+    message = detail.get("message") if isinstance(detail, dict) else None
+    return str(message or event["error"])
+
+
+def _login(engine: Engine, credentials: RegistryCredentials) -> dict[str, str] | None:
+    """Return what the pull sends when the registry takes it; else pull without, as upstream."""
+    registry = None if credentials.address == DEFAULT_REGISTRY else credentials.address
+    given = {"username": credentials.username, "password": credentials.password}
+    try:
+        with asking("login", credentials.address):
+            engine.client.login(**given, registry=registry, reauth=True)
+    except DockerError as error:
+        log.error(
+            "registry login refused, pulling without",
+            extra={"registry": credentials.address, "error": str(error)},
+        )
+        return None
+    return given
+
+
+def blame_for(reason: str, status: int, *, with_credentials: bool) -> Blame:
+    """Return whose fault a refused pull is (design, section 4, rule 7).
+
+    `status` is the engine's own HTTP status, 0 when the error came within the pull. What cannot
+    be told is ours: it costs a task, and no stake.
+    """
+    if _OURS.search(reason):
+        return Blame.OURS
+    if _DENIED.search(reason):
+        return Blame.OURS if with_credentials else Blame.REQUESTER
+    if _NETWORK.search(reason):
+        return Blame.NETWORK
+    if _ABSENT.search(reason) or status in (400, 404):
+        return Blame.REQUESTER
+    return Blame.OURS

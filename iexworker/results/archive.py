@@ -1,0 +1,72 @@
+"""The archive of a result: every file of iexec_out, in one order, with bounded memory.
+
+docs/spec/06, section 10: names are relative, folders have no entry, a link becomes an empty
+entry and is not followed. Upstream's order and times vary; ours do not, so that the same result
+gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from iexworker.task import durable
+
+_CHUNK_BYTES = 1 << 20
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_FILE_MODE = 0o644 << 16
+
+
+def write(folder: Path, target: Path) -> None:
+    """Zip `folder` to `target`, which is on the disk at return; raises `OSError`.
+
+    A file beyond 2 GiB, or many, make it a zip64 archive.
+    """
+    draft = target.with_name(target.name + ".new")
+    try:
+        with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, allowZip64=True) as archive:
+            for path in sorted(entries(folder), key=lambda path: os.fsencode(path)):
+                _add(archive, path, os.path.relpath(path, folder))
+        durable.sync(draft)
+        draft.replace(target)
+    except ValueError as error:
+        # A name or a size that the format cannot hold.
+        raise OSError(str(error)) from error
+    finally:
+        draft.unlink(missing_ok=True)
+    durable.sync(target.parent)
+
+
+def entries(folder: Path) -> Iterator[Path]:
+    """Return all below `folder` that is no folder itself, links unfollowed; raises `OSError`."""
+    waiting = [folder]
+    while waiting:
+        with os.scandir(waiting.pop()) as found:
+            for entry in found:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+                else:
+                    yield Path(entry.path)
+
+
+def _add(archive: zipfile.ZipFile, path: Path, name: str) -> None:
+    entry = zipfile.ZipInfo(_printable(name), date_time=_EPOCH)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.external_attr = _FILE_MODE
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        archive.writestr(entry, b"")
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    entry.file_size = status.st_size
+    with os.fdopen(descriptor, "rb") as source, archive.open(entry, "w") as packed:
+        while chunk := source.read(_CHUNK_BYTES):
+            packed.write(chunk)
+
+
+def _printable(name: str) -> str:
+    """Return the name with bytes that are no UTF-8 replaced: the format has no place for them."""
+    return os.fsencode(name).decode("utf-8", "replace")

@@ -1,0 +1,124 @@
+"""computed.json: what the app says its result is (docs/spec/06, section 9)."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from iexworker.chain.models import TaskDescription
+from iexworker.errors import WorkerError
+from iexworker.results import digest
+
+MOST_BYTES = 16 << 20
+
+_KEYS = {
+    "deterministic_output_path": "deterministic-output-path",
+    "callback_data": "callback-data",
+    "task_id": "task-id",
+    "result_digest": "result-digest",
+    "enclave_signature": "enclave-signature",
+    "error_message": "error-message",
+}
+_BLANKS = " \t\r\n"
+
+
+class NoComputedFile(WorkerError):
+    """computed.json is missing, empty, or no JSON object of the known shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComputedFile:
+    """The file's keys; all are optional."""
+
+    deterministic_output_path: str | None = None
+    callback_data: str | None = None
+    task_id: str | None = None
+    result_digest: str | None = None
+    enclave_signature: str | None = None
+    error_message: str | None = None
+
+    def to_bytes(self) -> bytes:
+        """Return the file as upstream writes it: all keys in this order, null where absent."""
+        return json.dumps({key: getattr(self, name) for name, key in _KEYS.items()}).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, task_id: str) -> ComputedFile:
+        """Read the file; the task id is ours whatever it says. Raises `NoComputedFile`.
+
+        As lenient as the upstream parser: unknown keys, and text after the object, are ignored;
+        numbers and booleans stand for their text.
+        """
+        try:
+            text = data.decode(json.detect_encoding(data)).lstrip(_BLANKS)
+            values, _ = _DECODER.raw_decode(text)
+        except (ValueError, RecursionError) as error:
+            raise NoComputedFile(f"computed.json: {error}") from None
+        if not isinstance(values, dict):
+            raise NoComputedFile("computed.json: expected an object")
+        known = {name: _text(key, values.get(key)) for name, key in _KEYS.items()}
+        return cls(**{**known, "task_id": task_id})
+
+
+def read(path: Path, task_id: str) -> ComputedFile:
+    """Read the file at `path`; raises `NoComputedFile`."""
+    return ComputedFile.from_bytes(read_bytes(path), task_id)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a computed.json that an app wrote; raises `NoComputedFile`.
+
+    A link that the app put in its place is followed within its folder only, a pipe not waited for.
+    """
+    try:
+        target = path.resolve(strict=True)
+        if not target.is_relative_to(path.parent.resolve()):
+            raise NoComputedFile("computed.json: a link that leads out of the output")
+        descriptor = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
+                raise NoComputedFile("computed.json: no file, or too large")
+            return file.read()
+    except (OSError, RuntimeError) as error:
+        # RuntimeError: a circle of links.
+        raise NoComputedFile(f"computed.json: {error}") from None
+
+
+def result_digest(computed: ComputedFile, description: TaskDescription, output: Path) -> str:
+    """Return the digest to be contributed; raises `digest.NoDigest`.
+
+    One that the file carries is taken as it is, as upstream takes it.
+    """
+    if computed.result_digest:
+        return computed.result_digest
+    if description.has_callback:
+        return digest.of_callback(computed.callback_data)
+    return digest.of_path(output, computed.deterministic_output_path)
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _text(key: str, value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, _Number):
+        return value.text
+    raise NoComputedFile(f"{key}: expected a text")
+
+
+@dataclass(frozen=True, slots=True)
+class _Number:
+    """A number as it was written."""
+
+    text: str
+
+
+_DECODER = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constant=_no_constant)

@@ -1,0 +1,78 @@
+"""The result digest that consensus compares (docs/spec/06, section 11; 05, section 6.10).
+
+Files are read in pieces. Nothing outside of the task's output folder is ever read: a path that
+leads out, by `..` or by a link that the app made, has no digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+from iexworker.chain.hashing import hex_text, keccak, lenient_bytes
+from iexworker.errors import WorkerError
+
+_CHUNK_BYTES = 1 << 20
+
+
+class NoDigest(WorkerError):
+    """There is nothing to take a digest of."""
+
+
+def of_path(output: Path, container_path: str | None) -> str:
+    """Return the digest of what is at `output` + `container_path`, both plain text.
+
+    A file: SHA-256 of its bytes. A folder: keccak-256 over the SHA-256 of each file directly in
+    it, sorted by name in UTF-16 code units; what is no readable file adds no byte. 0x and 64 hex
+    digits; raises `NoDigest`.
+    """
+    if not container_path:
+        raise NoDigest("computed.json names no deterministic-output-path")
+    root = output.resolve()
+    try:
+        path = Path(f"{root}{container_path}").resolve(strict=True)
+        if not path.is_relative_to(root):
+            raise NoDigest(f"deterministic-output-path {container_path!r} leads out of the output")
+        return _of_folder(path, root) if path.is_dir() else hex_text(_of_file(path))
+    except (OSError, ValueError, RuntimeError) as error:
+        # ValueError: a NUL in the path; RuntimeError: a circle of links.
+        raise NoDigest(f"deterministic-output-path {container_path!r}: {error}") from None
+
+
+def of_callback(data: str | None) -> str:
+    """Return keccak-256 of the callback data's bytes; raises `NoDigest` without any."""
+    if not data:
+        raise NoDigest("the deal has a callback and computed.json no callback-data")
+    return hex_text(keccak(lenient_bytes(data)))
+
+
+def _of_folder(folder: Path, root: Path) -> str:
+    children = sorted(folder.iterdir(), key=_code_units)
+    return hex_text(keccak(*(_of_child(child, root) for child in children)))
+
+
+def _code_units(path: Path) -> bytes:
+    return path.name.encode("utf-16-be", "surrogatepass")
+
+
+def _of_child(path: Path, root: Path) -> bytes:
+    try:
+        target = path.resolve(strict=True)
+        return _of_file(target) if target.is_relative_to(root) else b""
+    except (OSError, RuntimeError):
+        return b""
+
+
+def _of_file(path: Path) -> bytes:
+    # Without O_NONBLOCK a pipe left by the app would hold us for ever.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(f"{path.name}: no file")
+        digest = hashlib.sha256()
+        buffer = memoryview(bytearray(_CHUNK_BYTES))
+        while size := file.readinto(buffer):
+            digest.update(buffer[:size])
+    return digest.digest()
