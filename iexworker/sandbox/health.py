@@ -1,0 +1,53 @@
+"""Whether the scheduler has its chain node: without it demand and updates get 503 (03, 9.7)."""
+
+from __future__ import annotations
+
+import logging
+
+from iexworker.sandbox.facts import ChainUnreachable
+from iexworker.sandbox.models import Profile
+from iexworker.sandbox.world import World
+
+log = logging.getLogger(__name__)
+
+SYNC_TIMEOUT_S = 15.0
+"""9.x: the newest block may be this old."""
+FAILED_PROBES = 4
+"""8.5: this many in a row take the scheduler out of service."""
+BLOCKS_BETWEEN_PROBES = 3
+
+
+class ChainHealth:
+    """9.x is out of service until a fresh block was seen; 8.5 starts in service."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._failed = 0
+        self._next_probe_s = 0.0
+        self._in_service = world.profile is Profile.V8
+
+    @property
+    def in_service(self) -> bool:
+        """Whether demand and updates are served."""
+        return self._in_service
+
+    def probe(self) -> None:
+        """Ask the node when it is time."""
+        now_s = self._world.clock.now_s()
+        if now_s < self._next_probe_s:
+            return
+        self._next_probe_s = now_s + BLOCKS_BETWEEN_PROBES * self._world.block_time_s
+        was, self._in_service = self._in_service, self._judge(self._is_fresh(now_s))
+        if was != self._in_service:
+            log.warning("chain health changed", extra={"in_service": self._in_service})
+
+    def _is_fresh(self, now_s: float) -> bool:
+        try:
+            _, at_s = self._world.chain.head()
+        except ChainUnreachable:
+            return False
+        return self._world.profile is Profile.V8 or now_s - at_s <= SYNC_TIMEOUT_S
+
+    def _judge(self, answered: bool) -> bool:
+        self._failed = 0 if answered else self._failed + 1
+        return self._failed < (FAILED_PROBES if self._world.profile is Profile.V8 else 1)

@@ -1,0 +1,127 @@
+"""The process of scheduler, configuration server and result proxy.
+
+Three ports, a thread a connection, and one thread that moves the tasks. SIGTERM and SIGINT end it
+at once; SIGKILL leaves nothing behind but its files, from which the next start goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from iexworker import logs
+from iexworker.sandbox.book import Book
+from iexworker.sandbox.chain import LocalChain
+from iexworker.sandbox.endpoint import Server
+from iexworker.sandbox.ledger import Ledger
+from iexworker.sandbox.models import Profile
+from iexworker.sandbox.network import Network, load
+from iexworker.sandbox.proxy import ResultProxy
+from iexworker.sandbox.proxyroutes import config_routes, proxy_routes
+from iexworker.sandbox.push import Broker
+from iexworker.sandbox.routes import scheduler_routes
+from iexworker.sandbox.scheduler import Addresses, Scheduler
+from iexworker.sandbox.store import Store
+from iexworker.sandbox.world import WallClock, World
+
+log = logging.getLogger(__name__)
+
+TURN_S = 0.05
+"""How long the engine rests between two looks at what was asked for."""
+
+
+class SandboxServer:
+    """Everything that one network needs beside chain and registry."""
+
+    def __init__(self, network: Network) -> None:
+        """Bind the ports and read the state; nothing answers before `start`."""
+        profile = Profile(network.profile)
+        chain = LocalChain.open(network.deployed_path)
+        ledger, clock = Ledger(chain), WallClock()
+        self._proxy = ResultProxy(
+            profile, clock, ledger, Store(network.store_path), network.path / "proxy.sqlite"
+        )
+        self._broker = Broker()
+        self._book = Book(network.path / "scheduler.sqlite")
+        world = World(
+            profile=profile,
+            clock=clock,
+            chain=ledger,
+            results=self._proxy,
+            push=self._broker,
+            timers=network.timers,
+            block_time_s=network.block_time_s,
+            ask_period_ms=network.ask_period_ms,
+        )
+        account = chain.accounts["scheduler"]
+        addresses = Addresses(
+            workerpool=chain.deployed["workerpool"],
+            scheduler=account.address.lower(),
+            config_url=network.config_url,
+            proxy_url=network.proxy_url,
+        )
+        self._scheduler = Scheduler(
+            world,
+            self._book,
+            addresses,
+            bytes(account.key),
+            required_version=network.required_worker_version,
+        )
+        routes = scheduler_routes(self._scheduler, self._broker, profile, network.scheduler_url)
+        config = config_routes(chain.deployed["chainConfig"])
+        self._servers = (
+            Server(network.listen, network.scheduler_port, routes),
+            Server(network.listen, network.config_port, config),
+            Server(network.listen, network.proxy_port, proxy_routes(self._proxy, profile)),
+        )
+        self._ended = threading.Event()
+
+    def start(self) -> None:
+        """Answer, and move tasks."""
+        threading.Thread(target=self._run_engine, name="engine", daemon=True).start()
+        for server in self._servers:
+            server.start()
+
+    def stop(self) -> None:
+        """Stop answering and write the state."""
+        self._ended.set()
+        for server in self._servers:
+            server.stop()
+        self._broker.close()
+        self._book.close()
+        self._proxy.close()
+
+    def _run_engine(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self._scheduler.turn()
+            except Exception:
+                log.exception("the engine stumbled")
+                time.sleep(1)
+            self._ended.wait(TURN_S)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="iexworker.sandbox.server", description=__doc__)
+    parser.add_argument("--dir", type=Path, required=True, help="the network's folder")
+    network = load(parser.parse_args(arguments).dir)
+    logs.setup("sandbox")
+    # Blocked in every thread and taken here alone, so that a signal ends us between two steps.
+    ending = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+    server = SandboxServer(network)
+    server.start()
+    log.info("ready", extra={"scheduler": network.scheduler_url, "profile": network.profile})
+    signal.sigwait(ending)
+    server.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

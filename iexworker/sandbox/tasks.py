@@ -1,0 +1,291 @@
+"""The state machine of tasks (docs/spec/03, 6.6 and 9.5; 04, 6 and 11.1).
+
+Only the engine's thread calls in here, so that a task has one writer; the book's lock is taken for
+each change, because requests read tasks and change their replicates meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Sequence
+
+from iexworker.sandbox.book import Book
+from iexworker.sandbox.facts import ChainTask, ChainTaskStatus
+from iexworker.sandbox.models import (
+    ENDED,
+    AbortCause,
+    Action,
+    Deal,
+    Replicate,
+    ReplicateStatus,
+    Task,
+    TaskChange,
+    TaskStatus,
+)
+from iexworker.sandbox.replicates import Replicates
+from iexworker.sandbox.world import World
+
+log = logging.getLogger(__name__)
+
+_S = ReplicateStatus
+_T = TaskStatus
+
+_BAD = frozenset(
+    one for one in _T if "FAILED" in one.value or "TIMEOUT" in one.value or "DEADLINE" in one.value
+)
+
+OPEN_TO_CONTRIBUTIONS = frozenset((_T.INITIALIZED, _T.RUNNING))
+
+
+class Tasks:
+    """Moves each task as far as its replicates, the chain and the clock allow."""
+
+    def __init__(
+        self,
+        world: World,
+        book: Book,
+        replicates: Replicates,
+        choose: Callable[[Sequence[Replicate]], Replicate] = random.choice,
+    ) -> None:
+        self._world = world
+        self._book = book
+        self._replicates = replicates
+        self._choose = choose
+        self._steps: dict[TaskStatus, Callable[[Task], bool]] = {
+            _T.RECEIVED: self._initialize,
+            _T.INITIALIZING: self._await_initialization,
+            _T.INITIALIZED: self._start,
+            _T.RUNNING: self._leave_running,
+            _T.CONTRIBUTION_TIMEOUT: self._fail,
+            _T.CONSENSUS_REACHED: self._see_first_reveal,
+            _T.AT_LEAST_ONE_REVEALED: self._request_upload,
+            _T.RESULT_UPLOADING: self._see_upload,
+            _T.RESULT_UPLOADED: self._finalize,
+            _T.FINALIZING: self._await_finalization,
+            _T.FINALIZED: self._complete,
+            _T.INITIALIZE_FAILED: self._fail,
+            _T.FINALIZE_FAILED: self._fail,
+            _T.FINAL_DEADLINE_REACHED: self._fail,
+        }
+
+    def receive(self, deal: Deal, index: int, task_id: str) -> None:
+        """Take on a task that somebody bought."""
+        with self._book.lock:
+            if task_id in self._book.tasks:
+                return
+            history = [TaskChange(_T.RECEIVED, self._world.now_ms())]
+            task = Task(task_id, index, deal, history)
+            self._book.tasks[task_id] = task
+            self._book.touch(task)
+        log.info(
+            "task received",
+            extra={"task": task_id, "deal": deal.deal_id, "image": deal.app_image},
+        )
+        self._world.ask_task_update(task_id)
+
+    def update(self, task: Task) -> None:
+        """Move the task on until it has to wait; raises `ChainUnreachable`."""
+        if task.status in ENDED:
+            return
+        if self._is_past(task.deal.final_deadline_s):
+            self._change(task, _T.FINAL_DEADLINE_REACHED)
+        while task.status not in ENDED and self._steps[task.status](task):
+            pass
+
+    # --- from the deal to the first worker -------------------------------------------------------
+
+    def _initialize(self, task: Task) -> bool:
+        if self._world.chain.task(task.task_id) is None:
+            task.transaction = self._world.chain.initialize(task.deal.deal_id, task.index)
+        self._change(task, _T.INITIALIZING)
+        return True
+
+    def _await_initialization(self, task: Task) -> bool:
+        outcome = task.transaction and self._world.chain.mined(task.transaction)
+        if outcome and outcome.succeeded:
+            task.initialization_block = outcome.block
+        # Somebody else's transaction will do as well: what counts is the task on chain.
+        if self._world.chain.task(task.task_id) is not None:
+            task.transaction = None
+            self._change(task, _T.INITIALIZED)
+            return True
+        if outcome and not outcome.succeeded:
+            self._change(task, _T.INITIALIZE_FAILED, reason="the transaction reverted")
+            return True
+        return False
+
+    def _start(self, task: Task) -> bool:
+        if any(one.has(_S.STARTED) for one in task.replicates.values()):
+            self._change(task, _T.RUNNING)
+            return True
+        return self._expire(task)
+
+    # --- consensus -------------------------------------------------------------------------------
+
+    def _leave_running(self, task: Task) -> bool:
+        return self._see_consensus(task) or self._see_finalized(task) or self._expire(task)
+
+    def _see_consensus(self, task: Task) -> bool:
+        """Compare winners known here with the chain's count (9.5; H30 says why last_relevant)."""
+        found = self._world.chain.task(task.task_id)
+        if found is None or not consensus_known(task, found):
+            return False
+        block = self._world.chain.consensus_block(task.task_id)
+        with self._book.lock:
+            task.consensus, task.consensus_block = found.consensus, block
+            task.reveal_deadline_s, task.winners = found.reveal_deadline_s, found.winners
+            self._change(task, _T.CONSENSUS_REACHED)
+            every = task.replicates.values()
+            winners = [one.wallet for one in every if one.contribution_hash == found.consensus]
+            losers = [one.wallet for one in every if one.wallet not in winners]
+        push = self._world.push
+        push.publish(task.task_id, Action.REVEAL, winners, block=block)
+        if losers:
+            push.publish(task.task_id, Action.ABORT, losers, cause=AbortCause.CONSENSUS_REACHED)
+        return True
+
+    def _see_finalized(self, task: Task) -> bool:
+        """Take the result of a worker that contributed and finalized in one transaction."""
+        done = next(task.with_status(_S.CONTRIBUTE_AND_FINALIZE_DONE), None)
+        if done is None:
+            return False
+        with self._book.lock:
+            task.result_link, task.callback_data = done.result_link, done.callback_data
+            self._change(task, _T.FINALIZED)
+        return True
+
+    def _expire(self, task: Task) -> bool:
+        """Give up a task without consensus after its contribution deadline."""
+        if not self._is_past(task.deal.contribution_deadline_s):
+            return False
+        found = self._world.chain.task(task.task_id)
+        if found is None or found.status is not ChainTaskStatus.ACTIVE:
+            return False
+        self._change(task, _T.CONTRIBUTION_TIMEOUT)
+        self._dismiss(task)
+        wallets = list(task.replicates)
+        if wallets:
+            cause = AbortCause.CONTRIBUTION_TIMEOUT
+            self._world.push.publish(task.task_id, Action.ABORT, wallets, cause=cause)
+        return True
+
+    # --- reveal and upload -----------------------------------------------------------------------
+
+    def _see_first_reveal(self, task: Task) -> bool:
+        if next(task.with_status(_S.REVEALED), None) is None:
+            return False
+        self._change(task, _T.AT_LEAST_ONE_REVEALED)
+        return True
+
+    def _request_upload(self, task: Task) -> bool:
+        """Ask one worker that is REVEALED now; an absence hides that state (04, 11.1)."""
+        with self._book.lock:
+            revealed = list(task.with_status(_S.REVEALED))
+            if not revealed:
+                return False
+            chosen = self._choose(revealed)
+            task.uploader = chosen.wallet
+            self._change(task, _T.RESULT_UPLOADING)
+        self._replicates.update(task.task_id, chosen.wallet, _S.RESULT_UPLOAD_REQUESTED)
+        self._world.push.publish(task.task_id, Action.UPLOAD, [chosen.wallet])
+        return False
+
+    def _see_upload(self, task: Task) -> bool:
+        with self._book.lock:
+            uploaded = next((one for one in task.replicates.values() if _has_uploaded(one)), None)
+            if uploaded is not None:
+                task.uploader = uploaded.wallet
+                task.result_link = uploaded.result_link
+                task.callback_data = uploaded.callback_data
+                self._change(task, _T.RESULT_UPLOADED)
+                return True
+            asked = task.replicates.get(task.uploader or "")
+        at_work = (_S.RESULT_UPLOAD_REQUESTED, _S.RESULT_UPLOADING)
+        return False if asked and asked.status in at_work else self._request_upload(task)
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def _finalize(self, task: Task) -> bool:
+        """Finalize when all winners revealed, or those who did until the deadline (9.5)."""
+        found = self._world.chain.task(task.task_id)
+        if found is None or found.status is not ChainTaskStatus.REVEALING:
+            return False
+        revealed = sum(one.has(_S.REVEALED) for one in task.replicates.values())
+        complete = found.reveals == found.winners
+        late = self._is_past(found.reveal_deadline_s) and found.reveals > 0
+        if revealed != found.reveals or not (complete or late):
+            return False
+        callback_data = (task.callback_data or "") if task.deal.has_callback else ""
+        task.transaction = self._world.chain.finalize(
+            task.task_id, task.result_link or "", callback_data
+        )
+        self._change(task, _T.FINALIZING)
+        return True
+
+    def _await_finalization(self, task: Task) -> bool:
+        """Wait for the receipt, and no less than the real scheduler takes to hear of it."""
+        if self._world.now_ms() < task.since_ms + self._world.timers.finalize_delay_s * 1000:
+            return False
+        found = self._world.chain.task(task.task_id)
+        if found is not None and found.status is ChainTaskStatus.COMPLETED:
+            task.transaction = None
+            self._change(task, _T.FINALIZED)
+            return True
+        outcome = task.transaction and self._world.chain.mined(task.transaction)
+        if outcome and not outcome.succeeded:
+            self._change(task, _T.FINALIZE_FAILED, reason="the transaction reverted")
+            return True
+        return False
+
+    def _complete(self, task: Task) -> bool:
+        self._change(task, _T.COMPLETED)
+        self._dismiss(task)
+        self._world.push.publish(task.task_id, Action.COMPLETE, [])
+        return False
+
+    def _fail(self, task: Task) -> bool:
+        self._change(task, _T.FAILED, reason=f"it was {task.status.value}")
+        self._dismiss(task)
+        self._world.push.publish(task.task_id, Action.ABORT, [])
+        return False
+
+    def _dismiss(self, task: Task) -> None:
+        """Take the task off the lists of all its workers."""
+        with self._book.lock:
+            for wallet in task.replicates:
+                worker = self._book.workers.get(wallet)
+                if worker is not None:
+                    worker.leave([task.task_id])
+                    self._book.touch(worker)
+
+    def _change(self, task: Task, status: TaskStatus, reason: str = "") -> None:
+        with self._book.lock:
+            task.history.append(TaskChange(status, self._world.now_ms()))
+            self._book.touch(task)
+        level = logging.WARNING if status in _BAD else logging.INFO
+        facts = {"task": task.task_id, "status": status.value}
+        log.log(level, "task changed", extra=facts | ({"reason": reason} if reason else {}))
+
+    def _is_past(self, deadline_s: int) -> bool:
+        return self._world.clock.now_s() > deadline_s
+
+
+def consensus_known(task: Task, found: ChainTask) -> bool:
+    """Whether the chain has a consensus and we know of all who made it (9.5)."""
+    if found.status is not ChainTaskStatus.REVEALING:
+        return False
+    winners = [
+        one
+        for one in task.replicates.values()
+        if one.last_relevant is _S.CONTRIBUTED and one.contribution_hash == found.consensus
+    ]
+    return len(winners) >= found.winners
+
+
+def _has_uploaded(replicate: Replicate) -> bool:
+    """RESULT_UPLOADED now, or right before the worker was lost (04, 11.1)."""
+    states = [one.status for one in replicate.history]
+    if states[-1] is _S.WORKER_LOST:
+        states.pop()
+    return states[-1] is _S.RESULT_UPLOADED
