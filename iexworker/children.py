@@ -46,12 +46,12 @@ def import_run(role: str) -> Run:
 class Child:
     """One role of the tree and the process that plays it now, if any."""
 
-    def __init__(self, role: str, slot: int | None) -> None:
+    def __init__(self, role: str, slot: int | None, *, fail_fast: bool) -> None:
         self.role = role
         self.slot = slot
         self.control = Channel(f"control-{role}")
         self.reports = Channel(f"reports-{role}")
-        self.policy = RestartPolicy()
+        self.policy = RestartPolicy(fail_fast=fail_fast)
         self.process: ForkProcess | None = None
         self.ready = False
         self.born_at = 0.0

@@ -42,7 +42,8 @@ class GiveUp:
 class RestartPolicy:
     """What one role's deaths lead to."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fail_fast: bool = False) -> None:
+        self._fail_fast = fail_fast
         self._ever_ready = False
         self._ready_since: float | None = None
         self._crashes = 0
@@ -55,15 +56,11 @@ class RestartPolicy:
         self._deaths_before_ready = 0
 
     def died(self, exit_code: int, now: float) -> Again | GiveUp:
-        """Return what follows; `exit_code` is negative for a signal.
-
-        A boot error stops the tree only at the first start: later the same code comes from
-        something that was well and may be again, and stopping would end running computations.
-        """
+        """Return what follows; `exit_code` is negative for a signal."""
+        if self._is_final(exit_code):
+            return GiveUp(exit_code)
         if self._ready_since is None:
             self._deaths_before_ready += 1
-            if exit_code in BOOT_ERRORS and not self._ever_ready:
-                return GiveUp(exit_code)
             if self._deaths_before_ready >= MAX_DEATHS_BEFORE_READY:
                 return GiveUp(EXIT_INTERNAL)
         elif now - self._ready_since >= STEADY_S:
@@ -71,6 +68,21 @@ class RestartPolicy:
         self._ready_since = None
         self._crashes += 1
         return Again(backoff_s(self._crashes))
+
+    def _is_final(self, exit_code: int) -> bool:
+        """Whether another try would be no use.
+
+        A boot error is final at a first start only: later the same code comes from something
+        that was well and may be again, and an end would cost running computations. A role that
+        is ready has weighed that itself when it ends refused, or unreachable with `--fail-fast`.
+        """
+        if not self._ever_ready:
+            return exit_code in BOOT_ERRORS
+        if self._ready_since is None:
+            return False
+        first_life = self._crashes == 0
+        unreachable = exit_code == EXIT_UNAVAILABLE and self._fail_fast and first_life
+        return exit_code == EXIT_REFUSED or unreachable
 
 
 def backoff_s(crash: int) -> float:

@@ -21,6 +21,9 @@ _LONGEST_RESERVE_S = 10.0
 _RESERVED_PART = 0.4
 """Of the grace, at most `_LONGEST_RESERVE_S`, kept for those that leave after `scheduling`."""
 
+_LONGEST_TIDYING_S = 5.0
+"""Between the end that a process is told and the moment it is killed, at most half its time."""
+
 log = logging.getLogger(__name__)
 
 
@@ -37,7 +40,7 @@ class Shutdown:
         first = [child for child in children if child.role == SCHEDULING]
         second = [child for child in children if child.role in (HEARTBEAT, HTTP)]
         last = [child for child in children if child.slot is not None]
-        self._waiting = [(first, end - reserve), (second, end - reserve / 2), (last, end)]
+        self._waiting = [(first, end - reserve), (second, end - reserve * 0.8), (last, end)]
         self._leaving: list[Child] = []
         self._killed = False
 
@@ -69,10 +72,11 @@ class Shutdown:
                 child.send_signal(signal.SIGKILL)
 
 
-def _tell(child: Child, grace_s: float) -> None:
+def _tell(child: Child, left_s: float) -> None:
     """Order a child to leave; gunicorn listens to a signal, and may not be up to it yet."""
     if child.role == HTTP:
         child.send_signal(signal.SIGQUIT)
         return
     with contextlib.suppress(queue.Full):  # it reads no orders: it will be killed in time
-        child.control.put_nowait(Stop(max(grace_s, 0.0)))
+        grace_s = max(left_s, 0.0)
+        child.control.put_nowait(Stop(grace_s - min(_LONGEST_TIDYING_S, grace_s / 2)))

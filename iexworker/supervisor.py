@@ -116,7 +116,10 @@ class Supervisor:
         self._entry = self._board.entry(SUPERVISOR)
         self._ring = Ring.create(max(len(self._slots), 1), self._settings.window_size)
         self._channels = Channels.create(len(self._slots))
-        self._children = {role: Child(role, self._slots.get(role)) for role in self._names}
+        self._children = {
+            role: Child(role, self._slots.get(role), fail_fast=self._fail_fast)
+            for role in self._names
+        }
         logs.setup(
             SUPERVISOR,
             self._settings.log_level,

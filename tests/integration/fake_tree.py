@@ -42,6 +42,14 @@ def refused(_context: Context) -> None:
     raise LoginRefused("the scheduler says no")
 
 
+def refused_when_ready(context: Context) -> None:
+    """Not be let in after all, once everybody is ready."""
+    context.ready()
+    while context.board.facts.read().ready_s is None:
+        time.sleep(0.01)
+    raise LoginRefused("the scheduler says no")
+
+
 def broken(_context: Context) -> None:
     """Fail before being ready."""
     raise RuntimeError("boom")
@@ -128,6 +136,7 @@ BEHAVIOURS: dict[str, Run] = {
     for run in (
         steady,
         refused,
+        refused_when_ready,
         broken,
         broken_once_ready,
         crash,

@@ -51,8 +51,29 @@ def test_a_boot_error_ends_the_tree_with_its_code(code: int) -> None:
     assert RestartPolicy().died(code, 0) == GiveUp(code)
 
 
-def test_the_code_of_a_boot_error_is_a_crash_once_the_role_was_ready() -> None:
+def test_a_boot_error_of_a_later_life_is_a_crash() -> None:
     policy = RestartPolicy()
     policy.ready(0)
-    assert policy.died(77, 1) == Again(0)
+    assert policy.died(-9, 1) == Again(0)
     assert policy.died(77, 2) == Again(1)
+
+
+def test_a_ready_role_that_is_refused_ends_the_tree() -> None:
+    policy = RestartPolicy()
+    policy.ready(0)
+    assert policy.died(77, 1) == GiveUp(77)
+
+
+def test_unreachable_when_ready_is_final_with_fail_fast_in_the_first_life_only() -> None:
+    patient, hasty, later = (
+        RestartPolicy(),
+        RestartPolicy(fail_fast=True),
+        RestartPolicy(fail_fast=True),
+    )
+    later.ready(0)
+    later.died(-9, 0)
+    for policy in (patient, hasty, later):
+        policy.ready(0)
+    assert patient.died(69, 1) == Again(0)
+    assert hasty.died(69, 1) == GiveUp(69)
+    assert later.died(69, 1) == Again(1)
