@@ -181,9 +181,13 @@ def _whole(directory: Path) -> bool:
 
 
 def _empty(directory: Path) -> None:
-    """Delete what is in the folder; a worker's containers may have left files of root there."""
+    """Delete what is in the folder; a worker's containers may have left files of root there.
+
+    What shows that the folder is ours goes last, so that a failed attempt can be repeated.
+    """
+    paths = sorted(directory.iterdir(), key=lambda path: path.name == network.FILE_NAME)
     try:
-        for path in directory.iterdir():
+        for path in paths:
             if path.is_dir():
                 shutil.rmtree(path)
             elif path.name != _LOCK:

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from iexworker.errors import SandboxError
+from iexworker.sandbox import children, cli
+from iexworker.sandbox.children import Records
+
+
+def run(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    cli.add_parser(parser.add_subparsers())
+    options = parser.parse_args(["sandbox", *arguments])
+    code: int = options.verb(options)
+    return code
+
+
+@pytest.mark.parametrize("verb", ["deal", "tasks", "result 0x1"])
+def test_verbs_that_need_a_network_say_how_to_get_one(verb: str, tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match="run `iexworker sandbox up`"):
+        run(*verb.split(), "--dir", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--timer", "sleepiness=3"), "no sleepiness_s; worker_lost, "),
+        (("--timer", "worker_lost=soon"), "--timer worker_lost=soon: NAME=SECONDS"),
+        (("--category", "XXS"), "--category XXS: NAME=SECONDS"),
+    ],
+)
+def test_wrong_pairs_are_refused_with_what_is_expected(
+    arguments: tuple[str, str], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SandboxError, match=words):
+        run("up", "--dir", str(tmp_path), *arguments)
+
+
+def test_down_without_a_network_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("down", "--dir", str(tmp_path / "none")) == 0
+
+    assert capsys.readouterr().out == "no network was up\n"
+
+
+def test_logs_show_the_end_of_each_components_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("anvil", "server"):
+        child = children.start(name, ["sleep", "60"], tmp_path / f"{name}.log")
+        Records(tmp_path / "children.json").add(child)
+        (tmp_path / f"{name}.log").write_text(f"{name} 1\n{name} 2\n")
+
+    run("logs", "--dir", str(tmp_path), "-n", "1")
+    both = capsys.readouterr().out
+    run("logs", "server", "--dir", str(tmp_path))
+    one = capsys.readouterr().out
+    Records(tmp_path / "children.json").stop_all()
+
+    assert "anvil 2" in both
+    assert "server 2" in both
+    assert "anvil 1" not in both
+    assert "server 1\nserver 2" in one
+    assert "anvil" not in one.replace("anvil.log", "")
+
+
+def test_the_command_line_is_there_before_web3_and_docker() -> None:
+    script = (
+        "import sys, argparse; from iexworker.sandbox import cli; "
+        "cli.add_parser(argparse.ArgumentParser().add_subparsers()); "
+        "print([m for m in ('web3', 'docker', 'eth_account', 'requests') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert done.stdout == "[]\n", done.stderr

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from iexworker.errors import SandboxError
+from iexworker.sandbox import children, ports
+
+HOST = "127.0.0.1"
+
+
+@pytest.fixture
+def listener() -> Iterator[int]:
+    with socket.create_server((HOST, 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_free_port_is_not_taken_and_does_not_answer() -> None:
+    port = ports.free(HOST)
+
+    assert not ports.taken(HOST, port)
+    assert not ports.answers(HOST, port)
+
+
+def test_a_port_that_somebody_listens_on_is_taken_and_answers(listener: int) -> None:
+    assert ports.taken(HOST, listener)
+    assert ports.answers(HOST, listener)
+
+
+def test_waiting_ends_when_the_component_is_ready(tmp_path: Path) -> None:
+    child = children.start("slow", ["sleep", "60"], tmp_path / "log")
+    answers = iter([False, False, True])
+
+    ports.wait_until(lambda: next(answers), child)
+
+    child.stop()
+
+
+def test_waiting_ends_with_the_log_when_the_component_dies(tmp_path: Path) -> None:
+    child = children.start("dead", ["sh", "-c", "echo no luck; exit 1"], tmp_path / "log")
+
+    with pytest.raises(SandboxError, match=r"dead ended at once.*\n.*no luck"):
+        ports.wait_until(lambda: False, child)
+
+    child.stop()
+
+
+def test_another_process_that_answers_does_not_make_a_dead_component_ready(tmp_path: Path) -> None:
+    child = children.start("dead", ["true"], tmp_path / "log")
+    child.stop()
+
+    with pytest.raises(SandboxError, match="dead ended"):
+        ports.wait_until(lambda: True, child)
+
+
+def test_a_component_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "READY_TIMEOUT_S", 0.05)
+    child = children.start("hanging", ["sleep", "60"], tmp_path / "log")
+
+    with pytest.raises(SandboxError, match="hanging was not ready"):
+        ports.wait_until(lambda: False, child)
+
+    assert not child.alive
