@@ -31,6 +31,8 @@ from iexworker.task.relations import Line, Relations
 from iexworker.task.slots import Slots
 
 TURN_S = 0.5
+LEAVE_S = 1.5
+"""What the end itself takes, out of the grace: whoever overstays it is killed."""
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +139,7 @@ class Scheduling:
             self._office.show()
             stop = self._context.stop_order()
             if stop is not None and until_s is None:
-                until_s = time.monotonic() + stop.grace_s
+                until_s = time.monotonic() + stop.grace_s - LEAVE_S
                 self._entry.write(state=State.STOPPING)
                 self._office.drain()
             await asyncio.sleep(TURN_S)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from iexworker.core.messages import Grant
 from iexworker.errors import JournalError, SchedulerError, Unauthorized
 
+LOOK_AGAIN_S = 0.25
+"""Between two looks at what stands in the way: they cost nothing, a free slot that waits does."""
 NOTHING = "the scheduler has no task for this worker now"
 
 log = logging.getLogger(__name__)
@@ -44,17 +46,17 @@ class Demand:
     async def run(self) -> None:
         """Ask for ever."""
         while True:
-            await self._once()
-            await asyncio.sleep(self._market.period_s())
+            obstacle = self._obstacle()
+            if obstacle:
+                self._report(None, obstacle)
+                await asyncio.sleep(min(LOOK_AGAIN_S, self._market.period_s()))
+            else:
+                asked_s = time.time()
+                self._report(asked_s, await self._ask())
+                await asyncio.sleep(self._market.period_s())
 
-    async def _once(self) -> None:
-        for obstacle in self._market.obstacles:
-            words = obstacle()
-            if words:
-                self._report(None, words)
-                return
-        asked_s = time.time()
-        self._report(asked_s, await self._ask())
+    def _obstacle(self) -> str:
+        return next(filter(None, (look() for look in self._market.obstacles)), "")
 
     async def _ask(self) -> str:
         try:

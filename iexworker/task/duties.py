@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Protocol, TypeVar
 
 from iexworker.chain.hashing import result_hash
 from iexworker.chain.models import ChainTask, Contribution, TaskDescription
+from iexworker.compute.folders import remove_tree
 from iexworker.core.messages import WorkerpoolAuthorization
 from iexworker.errors import ChainError, Unavailable
 from iexworker.shared.channels import Outcome
@@ -393,9 +393,7 @@ async def patiently(call: Callable[[], Awaitable[T]], until_s: float) -> T:
 def _delete(folder: Path) -> bool:
     """Delete a task folder; False when something stays, and the log says what."""
     try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:
-        return True
+        remove_tree(folder)
     except OSError as error:
         log.error("task folder not deleted", extra={"folder": str(folder), "error": str(error)})
         return False

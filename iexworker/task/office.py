@@ -20,7 +20,7 @@ from iexworker.core.client import Answer, SchedulerClient
 from iexworker.core.login import Tokens
 from iexworker.core.messages import ChainReceipt, Grant, Notification
 from iexworker.core.session import Terms
-from iexworker.errors import ChainError, JournalError
+from iexworker.errors import ChainError, DockerError, JournalError
 from iexworker.settings import Settings
 from iexworker.shared.board import FactsBoard
 from iexworker.shared.channels import Outcome
@@ -103,8 +103,8 @@ class Office:
         terms = await self._relations.terms()
         self._desk = await self._open_desk(terms)
         probe = ChainProbe(self._facts, self._desk)
-        runner = self._make_runner(terms)
-        await asyncio.to_thread(self._reconcile, runner)
+        runner = self._make_runner()
+        await self._reconcile()
         self._runner = runner
         runner.recover()
         observer = Observer(
@@ -164,8 +164,8 @@ class Office:
                 return desk
         raise AssertionError("pauses never end")
 
-    def _make_runner(self, terms: Terms) -> Runner:
-        uploads = Uploads(self._wallet, terms, self._desk.configuration.block_time_s)
+    def _make_runner(self) -> Runner:
+        uploads = Uploads(self._wallet, self._relations.current_terms)
         self._duties = TaskDuties(
             Partners(
                 chain=self._desk,
@@ -190,14 +190,18 @@ class Office:
     def _folder_of(self, task_id: str) -> Path:
         return self._settings.task_dir(task_id)
 
-    def _reconcile(self, runner: Runner) -> None:
+    async def _reconcile(self) -> None:
         """Remove containers of ours that no task in the journal is still computing."""
         computing = {
             item.task_id
             for item in self._journal.replicates(self._desk.key)
             if item.step is Step.COMPUTE
         }
-        self._containers.remove_others(computing)
+        try:
+            await asyncio.to_thread(self._containers.remove_others, computing)
+        except DockerError as error:
+            # What is left has its task's name: the next run of that task removes it.
+            log.warning("containers not reconciled", extra={"error": str(error)})
 
     async def _post(self, task_id: str, update: Update) -> Answer:
         def send() -> Answer:

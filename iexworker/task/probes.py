@@ -52,7 +52,8 @@ class HostProbe:
         self._facts.set(docker_ok=not docker, docker_text=docker, disk_ok=not disk, disk_text=disk)
         obstacle = docker or disk
         if obstacle != self.obstacle:
-            log.warning("host probe", extra={"problem": obstacle or None})
+            level = logging.WARNING if obstacle else logging.INFO
+            log.log(level, "host probe", extra={"problem": obstacle or None})
         self.obstacle = obstacle
 
     def _docker(self) -> str:

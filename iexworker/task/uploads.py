@@ -1,0 +1,93 @@
+"""Uploading a result until the proxy has it or refuses it (docs/spec/09, 2.4 to 2.6)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from iexworker.chain.hashing import authorization_hash, lenient_bytes
+from iexworker.chain.models import TaskDescription
+from iexworker.chain.wallet import Wallet
+from iexworker.compute.folders import TaskFolder
+from iexworker.core.messages import WorkerpoolAuthorization
+from iexworker.core.session import Terms
+from iexworker.results.proxy import ProxyError, ResultProxy, Upload, proxy_url, upload_and_link
+from iexworker.task.replicate import Replicate
+from iexworker.task.sender import pauses
+
+UPLOAD_THREADS = 2
+
+log = logging.getLogger(__name__)
+
+
+class Uploads:
+    """Uploads in threads of their own, so that a slow proxy delays nothing else."""
+
+    def __init__(self, wallet: Wallet, terms: Callable[[], Terms | None]) -> None:
+        self._wallet = wallet
+        self._terms = terms
+        self._threads = ThreadPoolExecutor(UPLOAD_THREADS, thread_name_prefix="upload")
+
+    async def upload(self, replicate: Replicate, description: TaskDescription, folder: Path) -> str:
+        """Return the result's link, "" when the proxy refuses it or there is no link to be had.
+
+        A proxy that does not answer is tried until the task's final deadline.
+        """
+        pause = pauses()
+        while True:
+            try:
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._threads, self._once, replicate, description, folder
+                )
+            except OSError as error:
+                log.error(
+                    "archive unreadable", extra={"task": replicate.task_id, "error": str(error)}
+                )
+                return ""
+            except ProxyError as error:
+                facts = {"task": replicate.task_id, "error": str(error)}
+                refused = error.status is not None and error.status < 500
+                if refused or time.time() >= description.final_deadline_s:
+                    log.error("upload refused", extra=facts)
+                    return ""
+                log.warning("upload failed, trying again", extra=facts)
+            await asyncio.sleep(next(pause))
+
+    def _once(self, replicate: Replicate, description: TaskDescription, folder: Path) -> str:
+        terms = self._terms()
+        if terms is None:
+            raise ProxyError("the scheduler's terms are not known yet")
+        params = description.params
+        url = proxy_url(
+            replicate.profile, params.storage_proxy, terms.configuration.result_proxy_url
+        )
+        proxy = ResultProxy(url)
+        upload = Upload(
+            task_id=replicate.task_id,
+            profile=replicate.profile,
+            archive=TaskFolder(folder).archive,
+            image=description.app_image,
+            cmd=params.args,
+        )
+        try:
+            return upload_and_link(
+                proxy,
+                upload,
+                description,
+                lambda: proxy.token(
+                    replicate.authorization.raw, self._proof(replicate.authorization)
+                ),
+                block_time_s=terms.chain.block_time_s,
+            )
+        finally:
+            proxy.close()
+
+    def _proof(self, authorization: WorkerpoolAuthorization) -> str:
+        signed = authorization_hash(
+            authorization.worker_wallet, authorization.task_id, authorization.enclave_challenge
+        )
+        return self._wallet.sign_message_hash(lenient_bytes(signed))
