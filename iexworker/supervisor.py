@@ -31,6 +31,7 @@ from iexworker.notify import Notifier
 from iexworker.procs.context import (
     HEARTBEAT,
     SCHEDULING,
+    SLOT_PREFIX,
     SUPERVISOR,
     Channels,
     Context,
@@ -54,15 +55,24 @@ WALLET_PASSWORD = "wallet_password"  # noqa: S105 - the name of a secret, not th
 STUCK_AFTER_S = 60.0
 """How long a loop may stand still before the watchdog is no longer fed."""
 
+SLOTS_AFTER_S = 0.5
+"""How much later than the others the slots are born: no work comes before the login, which
+needs the machine's few cores until then."""
+
 _TURN_S = 1.0
 _WATCHED = (HEARTBEAT, SCHEDULING)
 
 log = logging.getLogger(__name__)
 
 
-def preload() -> None:
-    """Import before the fork what several children use: its pages are then shared."""
+def preload(role: str) -> None:
+    """Import, in the parent, what the process to be forked shares with others of its tree.
+
+    Each slot would otherwise import its code for itself, in time and in memory.
+    """
     importlib.import_module("docker")
+    if role.startswith(SLOT_PREFIX):
+        importlib.import_module("iexworker.procs.compute")
 
 
 class Supervisor:
@@ -75,9 +85,10 @@ class Supervisor:
         *,
         fail_fast: bool = False,
         run_of: RunOf = import_run,
-        preload: Callable[[], None] = preload,
+        preload: Callable[[str], None] = preload,
         patience_s: float = PATIENCE_S,
         stuck_after_s: float = STUCK_AFTER_S,
+        slots_after_s: float = SLOTS_AFTER_S,
     ) -> None:
         self._started_s = time.time()
         self._settings = replace(settings, wallet_password="")
@@ -88,6 +99,7 @@ class Supervisor:
         self._preload = preload
         self._patience_s = patience_s
         self._stuck_after_s = stuck_after_s
+        self._slots_after_s = slots_after_s
         slots = machine.slots(settings.cpu_override, settings.gpu_enabled)
         self._names = roles(slots)
         self._slots = {compute_role(slot): slot for slot in range(slots)}
@@ -128,10 +140,7 @@ class Supervisor:
         )
         self._board.facts.set(started_s=self._started_s)
         self._entry.write(state=State.STARTING)
-        self._preload()
         setproctitle(f"iexworker: {SUPERVISOR}")
-        gc.collect()
-        gc.freeze()
         self._selector = selectors.DefaultSelector()
         self._signals = SignalQueue()
         self._selector.register(self._signals, selectors.EVENT_READ, self._on_signals)
@@ -163,6 +172,8 @@ class Supervisor:
             "worker starts",
             extra={"pid": os.getpid(), "slots": len(self._slots), "boot": self._boot_id},
         )
+        for role in self._slots:
+            self._children[role].due_at = time.monotonic() + self._slots_after_s
         while True:
             now = time.monotonic()
             self._start_due(now)
@@ -188,6 +199,8 @@ class Supervisor:
             return
         for child in self._children.values():
             if child.due_at is not None and child.due_at <= now:
+                self._preload(child.role)
+                gc.freeze()  # what is shared stays so: no collection in a child touches it
                 child.be_born(self._context(child), self._run_of, self._release, now)
 
     def _context(self, child: Child) -> Context:

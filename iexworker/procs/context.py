@@ -19,16 +19,17 @@ SUPERVISOR = "supervisor"
 SCHEDULING = "scheduling"
 HEARTBEAT = "heartbeat"
 HTTP = "http"
+SLOT_PREFIX = "compute-"
 
 
 def compute_role(slot: int) -> str:
     """Return the role of the process that serves this slot."""
-    return f"compute-{slot}"
+    return f"{SLOT_PREFIX}{slot}"
 
 
 def roles(slots: int) -> tuple[str, ...]:
-    """Return every role of a tree in the order of birth: what must register first comes first."""
-    return (SCHEDULING, HEARTBEAT, *(compute_role(slot) for slot in range(slots)), HTTP)
+    """Return every role of a tree in the order of birth: first what has most to do at a start."""
+    return (SCHEDULING, HTTP, HEARTBEAT, *(compute_role(slot) for slot in range(slots)))
 
 
 @dataclass(frozen=True, slots=True)

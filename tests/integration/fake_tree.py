@@ -163,9 +163,10 @@ def main() -> int:
             settings,
             os.environ,
             run_of=run_of,
-            preload=lambda: None,
+            preload=lambda _role: None,
             patience_s=float(os.environ.get("TREE_PATIENCE_S", "0.2")),
             stuck_after_s=0.5,
+            slots_after_s=0,
         ).run()
     except WorkerError as error:
         print(error, file=sys.stderr)

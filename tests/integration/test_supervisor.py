@@ -21,7 +21,7 @@ import pytest
 from iexworker.control import NotRunning, ask
 
 TREE = Path(__file__).with_name("fake_tree.py")
-ROLES = ["scheduling", "heartbeat", "compute-0", "compute-1", "http"]
+ROLES = ["scheduling", "http", "heartbeat", "compute-0", "compute-1"]
 PATIENCE_S = 20.0
 
 

@@ -34,7 +34,7 @@ def context() -> Context:
 
 
 def test_what_must_register_first_is_born_first() -> None:
-    assert roles(2) == ("scheduling", "heartbeat", "compute-0", "compute-1", "http")
+    assert roles(2) == ("scheduling", "http", "heartbeat", "compute-0", "compute-1")
 
 
 def test_each_slot_has_its_own_queues() -> None:
