@@ -14,6 +14,7 @@ import pytest
 from fakecore import END, RESET, FakeCore
 
 from iexworker.core import sockjs, stomp, stream, xhr
+from iexworker.core.malformed import Malformed
 from iexworker.core.messages import Notification, NotificationType
 from iexworker.core.stomp import StompError
 from iexworker.core.stream import NotificationStream
@@ -389,3 +390,13 @@ def test_many_topics_are_restored_in_a_few_sendings(core: FakeCore, owner: Owner
 def test_an_id_that_no_header_can_carry_is_refused(owner: Owner) -> None:
     with pytest.raises(StompError):
         owner.stream.subscribe("\ud800")
+
+
+def test_a_flood_of_different_oddities_is_not_remembered_for_ever(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    malformed = Malformed()
+    for number in range(1000):
+        malformed.say("here", f"{number} " + "x" * 10_000, "odd")
+    assert len(malformed._said) <= 256
+    assert all(len(str(getattr(record, "text", ""))) <= 200 for record in caplog.records)
