@@ -55,9 +55,8 @@ class PrometheusResource:
         form = preferred(req, (_TEXT, _OPENMETRICS)) or _TEXT
         resp.content_type = form + _CHARSET
         self._refresh()
-        names = req.query_string and req.get_param_as_list("includedNames", delimiter=",")
-        if names:
-            resp.data = _ENCODERS[form](_Chosen(self._families, frozenset(names)))
+        if req.query_string and (names := _included(req)):
+            resp.data = _ENCODERS[form](_Chosen(self._families, names))
             return
         body = self._bodies.get(form)
         if body is None:
@@ -73,3 +72,8 @@ class PrometheusResource:
             self._families = list(self._collector.collect())
             self._bodies = {}
             self._state = state
+
+
+def _included(req: Request) -> frozenset[str]:
+    """Return the names of the query; empty ones mean nothing."""
+    return frozenset(filter(None, req.get_param_as_list("includedNames", delimiter=",") or ()))

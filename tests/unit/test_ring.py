@@ -258,8 +258,10 @@ def test_writers_killed_at_any_moment_lose_no_committed_record_and_block_nobody(
     readers = [forked(stress.read) for _ in range(READERS)]
     writers = [stress.start_writer(index) for index in range(WRITERS)]
     for _ in range(KILLS):
-        time.sleep(chance.uniform(0, 0.03))
         index = chance.randrange(WRITERS)
+        goal = min(stress.committed[index] + chance.randrange(EACH * WRITERS // KILLS), EACH - 1)
+        while stress.committed[index] < goal:
+            time.sleep(0)  # others have work to do
         os.kill(writers[index], signal.SIGKILL)
         os.waitpid(writers[index], 0)
         committed = stress.committed[index]
