@@ -166,10 +166,14 @@ def _holder(name: str) -> int | None:
 
 def _wait(take: Callable[[], T], deadline: float) -> T:
     """Take a lock, trying again until the deadline, since its holder may be about to end."""
+    told = False
     while True:
         try:
             return take()
-        except AlreadyRunning:
+        except AlreadyRunning as error:
             if time.monotonic() >= deadline:
                 raise
+            if not told:
+                log.info("waiting for another worker to end", extra={"reason": str(error)})
+                told = True
             time.sleep(_RETRY_S)

@@ -90,11 +90,6 @@ def gpu_problem(docker_runtimes: Collection[str]) -> str | None:
     return None
 
 
-def in_container(root: Path = Path("/")) -> bool:
-    """Whether this process runs in a container itself."""
-    return (root / ".dockerenv").exists() or (root / "run/.containerenv").exists()
-
-
 def _control_groups(controller: str, root: Path) -> Iterator[Path]:
     """Give the folders whose limits hold for this process: its group's and its ancestors'."""
     mounted = root / "sys/fs/cgroup"

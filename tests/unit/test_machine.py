@@ -127,9 +127,3 @@ def test_a_driver_that_cannot_run_is_told(tmp_path: Path, monkeypatch: pytest.Mo
 def test_no_driver_at_all_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "not installed" in (machine.gpu_problem([]) or "")
-
-
-def test_a_container_is_known_by_its_mark(tmp_path: Path) -> None:
-    assert not machine.in_container(tmp_path)
-    (tmp_path / ".dockerenv").touch()
-    assert machine.in_container(tmp_path)
