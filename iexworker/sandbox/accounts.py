@@ -29,6 +29,7 @@ def write_keystores(accounts: Mapping[str, LocalAccount], folder: Path, password
     folder.mkdir(parents=True, exist_ok=True)
     for role, account in accounts.items():
         keystore = Account.encrypt(account.key, password, kdf="scrypt", iterations=SCRYPT_N)
+        keystore["address"] = keystore["address"].lower()  # as other wallets write it
         path = folder / f"{role}.json"
         path.touch(mode=0o600)
         path.write_text(json.dumps(keystore), encoding="utf-8")

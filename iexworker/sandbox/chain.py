@@ -39,6 +39,7 @@ def start(network: Network, categories: Sequence[tuple[str, int]] = snapshot.CAT
         network.chain_port,
         network.chain_id,
         block_time_s=network.block_time_s,
+        old_states=network.path / "states",
         load_state=made / "state.json",
     )
     child = node.start(network.logs_path / "anvil.log")

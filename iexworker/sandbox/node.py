@@ -13,6 +13,7 @@ from iexworker.sandbox import children, ports, tools
 from iexworker.sandbox.children import Child
 from iexworker.sandbox.roles import MNEMONIC, ROLES
 
+KEPT_STATES = 16
 BLOCK_GAS_LIMIT = 300_000_000
 """Large: transactions that overflow a block are lost by the node."""
 
@@ -25,6 +26,8 @@ class Node:
     port: int
     chain_id: int
     block_time_s: float | None = None
+    old_states: Path | None = None
+    """The folder for states of old blocks, of which only a few are kept."""
     load_state: Path | None = None
     dump_state: Path | None = None
     """Written when the node is stopped."""
@@ -56,12 +59,15 @@ class Node:
         command += ["--chain-id", str(self.chain_id), "--gas-limit", str(BLOCK_GAS_LIMIT)]
         command += ["--accounts", str(len(ROLES)), "--mnemonic", MNEMONIC]
         # Base fee 0: a wallet without funds can send at gas price 0, as on the production chain.
-        command += ["--block-base-fee-per-gas", "0", "--color", "never"]
+        command += ["--block-base-fee-per-gas", "0", "--quiet"]
         if self.block_time_s is not None:
             command += ["--block-time", f"{self.block_time_s:g}"]
-            # Keeps blocks, receipts and events, and the newest state only: 30 MB for ever, where a
-            # number here lets it grow to 2 GB in an hour of one-second blocks (measured).
-            command.append("--prune-history")
+        if self.old_states is not None:
+            # Bounds the node's memory to 480 MB, and 60 MB from the 4000th block on. --prune-history
+            # does not: with a number the node still grows to 2 GB, and without one a read that
+            # meets a new block fails (all measured).
+            command += ["--cache-path", str(self.old_states)]
+            command += ["--max-persisted-states", str(KEPT_STATES)]
         if self.load_state is not None:
             command += ["--load-state", str(self.load_state)]
         if self.dump_state is not None:

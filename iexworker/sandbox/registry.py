@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,12 +58,12 @@ class Registry:
         """Write the configuration; JSON is YAML too."""
         config: dict[str, object] = {
             "version": "0.1",
-            "log": {"level": "warn", "accesslog": {"disabled": True}},
+            "log": {"level": "error", "accesslog": {"disabled": True}},
             "storage": {
                 "filesystem": {"rootdirectory": str(self.folder / "images")},
                 "delete": {"enabled": True},
             },
-            "http": {"addr": self.address},
+            "http": {"addr": self.address, "secret": secrets.token_hex(16)},
         }
         if self.with_login:
             passwords = self.folder / "htpasswd"

@@ -19,7 +19,7 @@ from iexworker.sandbox.network import KEYSTORE_PASSWORD
 from iexworker.sandbox.node import Node
 from iexworker.sandbox.roles import STAKED_ROLES
 
-SOURCES = ("deployment.py", "snapshot.py", "contracts.py", "roles.py")
+SOURCES = ("deployment.py", "snapshot.py", "accounts.py", "contracts.py", "roles.py")
 """Modules that decide what a snapshot holds: when one changes, old snapshots do not count."""
 
 CATEGORIES = (("XS", 300), ("S", 1200), ("M", 3600), ("L", 10800), ("XL", 36000))
