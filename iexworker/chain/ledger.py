@@ -123,9 +123,12 @@ class Ledger:
             entry.action.kind.value,
         )
 
-    def reopen(self, key: ActionKey) -> None:
-        """Take back that an action is done: its block is no longer part of the chain."""
-        self._execute(
+    def reopen(self, key: ActionKey) -> bool:
+        """Take back that an action is done, and tell whether it was.
+
+        Its block is no longer part of the chain.
+        """
+        changed = self._execute(
             "UPDATE actions SET state=?, block_number=NULL, tx_hash=NULL, ended_s=NULL "
             "WHERE key=? AND task=? AND kind=? AND state=?",
             ActionState.OPEN.value,
@@ -134,6 +137,7 @@ class Ledger:
             key[1].value,
             ActionState.DONE.value,
         )
+        return changed.rowcount > 0
 
     def in_flight(self, key: ActionKey) -> bool:
         """Tell whether a transaction of the action may still be mined."""
@@ -183,6 +187,15 @@ class Ledger:
             tx_hash,
         )
 
+    def any_in_flight(self) -> bool:
+        """Tell whether any transaction may still be mined, an empty transfer for one."""
+        found = self._execute(
+            "SELECT 1 FROM transactions WHERE key=? AND state IN (?, ?)",
+            self._key,
+            *(state.value for state in FREE),
+        )
+        return found.fetchone() is not None
+
     def settle(self, tx_hash: str, state: TransactionState, block_number: int | None) -> None:
         """Write down what became of a transaction, or that it is free again after all."""
         self._execute(
@@ -220,6 +233,10 @@ class Ledger:
             "SELECT max(nonce) FROM transactions WHERE key=? AND state NOT IN (?, ?)",
             *(state.value for state in FREE),
         )
+
+    def newest_block(self) -> int:
+        """Return the highest block that a transaction of ours is in, -1 when there is none."""
+        return self._highest("SELECT max(block_number) FROM transactions WHERE key=?")
 
     def forget(self, task_id: str) -> None:
         """Drop the closed actions of a task and what was sent for them.

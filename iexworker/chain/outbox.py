@@ -37,8 +37,6 @@ from iexworker.errors import ChainError
 WATCH_BLOCKS = 12
 """Blocks for which a mined transaction is watched: a reorganisation may take it back."""
 
-_NEVER = 2**62  # a block number that no chain reaches
-
 EMPTY_TRANSFER_GAS = 100_000
 """An empty transfer uses 21,000; rollups add what its data costs on the chain below."""
 
@@ -68,7 +66,7 @@ class Outbox:
         self._refused_since: dict[ActionKey, int] = {}
         self._spent_since: dict[int, int] = {}
         self._chronicle = Chronicle()
-        self._watch_from = _NEVER
+        self._watch_from = ledger.newest_block() - WATCH_BLOCKS
         self._passed_s = 0.0
 
     def submit(self, action: Action) -> None:
@@ -105,6 +103,11 @@ class Outbox:
         """
         self._ledger.abandon((task_id, kind))
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way: an action undecided, or a nonce to be freed."""
+        return bool(self._ledger.open_entries()) or self._ledger.any_in_flight()
+
     def entry(self, task_id: str, kind: ActionKind) -> Entry | None:
         """Return where an action stands, None when it was never submitted."""
         return self._ledger.entry((task_id, kind))
@@ -139,7 +142,11 @@ class Outbox:
         self._compare_chain(position.chain_id)
         facts = self._facts(position, entries, transactions)
         self._passed_s, self._watch_from = facts.now_s, facts.head.number - WATCH_BLOCKS
-        transactions = self._settle(transactions, facts)
+        fates = list(verdict.fates(transactions, facts))
+        reopened = self._reopen(transactions, fates)
+        transactions = self._settle(transactions, fates)
+        if reopened:
+            return  # the facts were read without these actions
         entries = self._judge(entries, transactions, facts)
         for move in plan.moves(entries, transactions, facts, self._policy):
             self._do(move, facts.head)
@@ -198,19 +205,29 @@ class Outbox:
             underpriced=frozenset(self._underpriced),
         )
 
-    def _settle(self, transactions: Sequence[Transaction], facts: Facts) -> list[Transaction]:
+    def _settle(
+        self, transactions: Sequence[Transaction], fates: Sequence[verdict.Fate]
+    ) -> list[Transaction]:
         """Journal what became of transactions and return them as they stand now."""
         current = {item.tx_hash: item for item in transactions}
-        for fate in verdict.fates(transactions, facts):
+        for fate in fates:
             before = current[fate.tx_hash]
             self._ledger.settle(fate.tx_hash, fate.state, fate.block_number)
             current[fate.tx_hash] = replace(
                 before, state=fate.state, block_number=fate.block_number
             )
             self._chronicle.fate(before, fate)
-            if before.state is TransactionState.MINED and before.owner is not None:
-                self._ledger.reopen(before.owner)
         return list(current.values())
+
+    def _reopen(self, transactions: Sequence[Transaction], fates: Sequence[verdict.Fate]) -> bool:
+        """Open the done actions again whose transaction is not mined as it was."""
+        changed = {fate.tx_hash for fate in fates}
+        owners = {
+            item.owner
+            for item in transactions
+            if item.owner and item.state is TransactionState.MINED and item.tx_hash in changed
+        }
+        return any([self._ledger.reopen(owner) for owner in owners])
 
     def _judge(
         self, entries: Sequence[Entry], transactions: Sequence[Transaction], facts: Facts

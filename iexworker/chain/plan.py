@@ -133,12 +133,19 @@ class _Board:
         return self.waiting.pop(0) if self.waiting else None
 
     def _stuck(self, transaction: Transaction) -> bool:
-        """Tell whether blocks went by without it, by the head's time."""
-        if transaction.tx_hash in self.facts.underpriced:
+        """Tell whether blocks went by since the node took it, by the head's time.
+
+        A node may drop without a word what pays too little, and take it again when asked: so the
+        first broadcast counts. After a restart the same bytes go first.
+        """
+        facts = self.facts
+        if transaction.tx_hash in facts.underpriced:
             return True
-        if transaction.tx_hash not in self.facts.known or transaction.sent_head_s is None:
+        if transaction.sent_head_s is None:
             return False
-        return self.facts.head.timestamp_s >= transaction.sent_head_s + self.policy.stuck_s
+        if transaction.tx_hash not in facts.known and transaction.tx_hash not in facts.tried:
+            return False
+        return facts.head.timestamp_s >= transaction.sent_head_s + self.policy.stuck_s
 
     def _again(self, transaction: Transaction, *, at_cap: bool = False) -> list[Move]:
         """Broadcast the same bytes, at most once a block."""
