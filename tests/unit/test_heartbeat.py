@@ -153,8 +153,11 @@ def test_pings_come_at_a_fixed_rate(server: ScriptedServer, tree: Tree) -> None:
 
     server.on(PING, slow)
     tree.start()
-    tree.until(lambda: len(arrived) > 20)
-    assert abs((arrived[20] - arrived[0]) / 20 - PERIOD_S) < PERIOD_S / 4
+    tree.until(lambda: len(arrived) > 30)
+    # A busy machine delays some; a rate that drifts would be too slow in every stretch of five.
+    stretches = [(later - now) / 5 for now, later in zip(arrived, arrived[5:], strict=False)]
+    assert PERIOD_S * 0.5 < min(stretches) < PERIOD_S * 1.25
+    assert (arrived[30] - arrived[0]) / 30 > PERIOD_S * 0.9
 
 
 def test_a_refused_token_is_reported_and_the_next_one_used_at_once(
