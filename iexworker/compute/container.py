@@ -124,8 +124,7 @@ class Runner:
         self, container: str, limit_s: float, capture: Capture, cancellation: Cancellation
     ) -> Run:
         cancellation.check()
-        stream = self._engine.attach(container)
-        with contextlib.closing(stream):
+        with self._engine.attached(container) as stream:
             watch = _Watch(self._engine, self._deaths, container, stream, capture, cancellation)
             started_s = time.monotonic()
             try:

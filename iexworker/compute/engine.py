@@ -47,9 +47,6 @@ class OutputStream(Protocol):
     def read(self, size: int, /) -> bytes | None:
         """Return what has come, empty at the end."""
 
-    def close(self) -> None:
-        """Give the connection back."""
-
 
 class Sink(Protocol):
     """What takes pieces of a container's stream 1 (stdout) or 2 (stderr)."""
@@ -157,12 +154,18 @@ class Engine:
             )
         return str(answer["Id"])
 
-    def attach(self, container: str) -> OutputStream:
-        """Return the connection that carries the output of a container not yet started."""
+    @contextlib.contextmanager
+    def attached(self, container: str) -> Iterator[OutputStream]:
+        """Give the connection that carries the output of a container not yet started."""
         wanted = {"stdout": 1, "stderr": 1, "stream": 1}
         with asking("attach", container):
             stream: OutputStream = self.client.attach_socket(container, params=wanted)
-        return stream
+        try:
+            yield stream
+        finally:
+            # The SDK ties the answer to its socket: closing the answer closes both, closing the
+            # socket alone leaves a circle, and its descriptor, to the garbage collector.
+            stream._response.close()  # type: ignore[attr-defined]  # set by the SDK
 
     def start(self, container: str) -> None:
         """Start a created container; 400 is a command that the image cannot run."""

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from fileserver import Waits
+
+from iexworker.compute.faults import Blame, Patience, Trouble
+from iexworker.errors import DockerError
+
+
+def patience(waits: Waits, seconds: float = 600.0, *, answers: bool = True) -> Patience:
+    return Patience(waits.now_s + seconds, waits.pause, lambda: answers, now=waits.now)
+
+
+def failing(error: Exception, times: int = 10**6) -> Callable[[], str]:
+    left = iter([error] * min(times, 10_000))
+
+    def work() -> str:
+        for item in left:
+            raise item
+        return "done"
+
+    return work
+
+
+def test_what_succeeds_is_returned() -> None:
+    waits = Waits()
+    assert patience(waits).persist(failing(Trouble(Blame.OURS, ""), 3), "x") == "done"
+    assert waits.pauses == [1.0, 2.0, 4.0]
+
+
+def test_the_requesters_fault_is_raised_at_once() -> None:
+    waits = Waits()
+    with pytest.raises(Trouble):
+        patience(waits).persist(failing(Trouble(Blame.REQUESTER, "")), "x")
+    assert waits.pauses == []
+
+
+def test_our_fault_is_tried_until_the_deadline() -> None:
+    waits = Waits()
+    start_s = waits.now_s
+    with pytest.raises(Trouble) as caught:
+        patience(waits, 100.0).persist(failing(Trouble(Blame.OURS, "full")), "x")
+    assert caught.value.blame is Blame.OURS
+    assert 60 < waits.now_s - start_s <= 100
+
+
+def test_an_engine_out_of_reach_is_our_fault() -> None:
+    with pytest.raises(Trouble) as caught:
+        patience(Waits(), 10.0).persist(failing(DockerError("gone")), "x")
+    assert caught.value.blame is Blame.OURS
+
+
+def test_the_network_becomes_the_requesters_fault_in_two_minutes() -> None:
+    waits = Waits()
+    with pytest.raises(Trouble, match="refused") as caught:
+        patience(waits).persist(failing(Trouble(Blame.NETWORK, "refused")), "x")
+    assert caught.value.blame is Blame.REQUESTER
+    assert sum(waits.pauses) >= 120
+
+
+def test_the_network_stays_our_fault_where_time_is_short() -> None:
+    with pytest.raises(Trouble) as caught:
+        patience(Waits(), 60.0).persist(failing(Trouble(Blame.NETWORK, "")), "x")
+    assert caught.value.blame is Blame.OURS
+
+
+def test_the_network_stays_our_fault_while_the_scheduler_does_not_answer() -> None:
+    with pytest.raises(Trouble) as caught:
+        patience(Waits(), answers=False).persist(failing(Trouble(Blame.NETWORK, "")), "x")
+    assert caught.value.blame is Blame.OURS
