@@ -18,7 +18,8 @@ from typing import Any
 import psutil
 import pytest
 
-from iexworker.control import NotRunning, ask
+from iexworker.control import ask
+from iexworker.errors import WorkerError
 
 TREE = Path(__file__).with_name("fake_tree.py")
 ROLES = ["scheduling", "http", "heartbeat", "compute-0", "compute-1"]
@@ -71,7 +72,7 @@ class Tree:
         """Ask until the report is as wanted."""
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
-            with contextlib.suppress(NotRunning):
+            with contextlib.suppress(WorkerError):  # the one before may be dying
                 report = self.status()
                 if wanted(report):
                     return report
