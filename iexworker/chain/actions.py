@@ -47,12 +47,16 @@ class Action:
     calldata: bytes
     gas_limit: int
     deadline_s: int
-    """Unix seconds: from this block time on the contract refuses it."""
+    """Unix seconds: from this block time on the contract refuses it; 0 while it is not known."""
 
     @property
     def key(self) -> ActionKey:
         """What tells one action from another."""
         return self.task_id, self.kind
+
+    def expired(self, at_s: float) -> bool:
+        """Tell whether the contract refuses it at `at_s`."""
+        return 0 < self.deadline_s <= at_s
 
 
 @dataclass(frozen=True, slots=True)

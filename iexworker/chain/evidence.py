@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -46,21 +47,19 @@ class Answer(enum.Enum):
     REFUSED = "refused"
 
 
-_WORDS: Sequence[tuple[Answer, tuple[str, ...]]] = (
-    (Answer.TAKEN, ("already known", "known transaction", "already imported", "alreadyknown")),
-    (Answer.NONCE_SPENT, ("nonce too low", "nonce is too low", "oldnonce", "already been used")),
-    (Answer.POOR, ("insufficient funds", "insufficient balance", "insufficientfunds")),
-    (Answer.UNDERPRICED, ("underpriced", "fee too low", "feetoolow", "gas price", "base fee")),
-)
+_WORDS: Mapping[Answer, re.Pattern[str]] = {
+    Answer.TAKEN: re.compile(r"\b(already ?known|known transaction|already imported)"),
+    Answer.NONCE_SPENT: re.compile(r"nonce (is )?too low|oldnonce|already ?(been )?used"),
+    Answer.POOR: re.compile(r"insufficient ?(funds|balance)"),
+    Answer.UNDERPRICED: re.compile(r"underpriced|fee ?too ?low|gas ?price|base fee|replacement"),
+}
 
 
 def answer_of(reason: str) -> Answer:
     """Tell what a node's refusal means; each implementation has its own words."""
     lowered = reason.lower()
-    for answer, words in _WORDS:
-        if any(word in lowered for word in words):
-            return answer
-    return Answer.REFUSED
+    found = (answer for answer, words in _WORDS.items() if words.search(lowered))
+    return next(found, Answer.REFUSED)
 
 
 class Node(Protocol):

@@ -97,6 +97,16 @@ class Ledger:
             time.time(),
         )
 
+    def set_deadline(self, action: Action) -> None:
+        """Write down a deadline that was not known, or was another, when the action was added."""
+        self._execute(
+            "UPDATE actions SET deadline_s=? WHERE key=? AND task=? AND kind=?",
+            action.deadline_s,
+            self._key,
+            action.task_id,
+            action.kind.value,
+        )
+
     def entry(self, key: ActionKey) -> Entry | None:
         """Return an action, None when it was never asked for."""
         found = self._entries("task=? AND kind=?", key[0], key[1].value)

@@ -7,6 +7,7 @@ What is decided, and why, is in `verdict.py` and `plan.py`; here it is journalle
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -52,6 +53,7 @@ class Outbox:
         configuration: ChainConfiguration,
         rule: PriceRule,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._node = node
         self._ledger = ledger
@@ -59,21 +61,22 @@ class Outbox:
         self._configuration = configuration
         self._policy = Policy(rule, configuration.block_time_s)
         self._clock = clock
+        self._monotonic = monotonic
         self._results: list[Result] = []
-        # What the chain forgets between two passes; a new process learns it again.
-        self._tried: dict[str, int] = {}
+        # What was seen since when, by the monotonic clock; a new process learns it again.
+        self._tried_at: dict[str, float] = {}
+        self._refused_at: dict[ActionKey, float] = {}
+        self._spent_at: dict[int, float] = {}
         self._underpriced: set[str] = set()
-        self._refused_since: dict[ActionKey, int] = {}
-        self._spent_since: dict[int, int] = {}
         self._chronicle = Chronicle()
         self._watch_from = ledger.newest_block() - WATCH_BLOCKS
-        self._passed_s = 0.0
+        self._passed_at = -math.inf
 
     def submit(self, action: Action) -> None:
         """Journal an action to be done; it is on disk when this returns.
 
         To submit it again is harmless: one that is done or failed gives its result again. A failed
-        one is taken up anew when it comes with other calldata, another authorisation for one.
+        one is taken up anew when it comes with other calldata or a later deadline.
         """
         entry = self._ledger.entry(action.key)
         if entry is None or self._superseded(entry, action):
@@ -81,12 +84,16 @@ class Outbox:
             self._chronicle.wanted(action.key)
         elif entry.state is not ActionState.OPEN:
             self._results.append(_result(entry))
+        elif entry.action.deadline_s != action.deadline_s:
+            self._ledger.set_deadline(action)
 
     def _superseded(self, entry: Entry, action: Action) -> bool:
+        same = entry.action.calldata == action.calldata
         if entry.state is ActionState.FAILED:
-            return entry.action.calldata != action.calldata
-        if entry.state is ActionState.DONE or (entry.action == action and not entry.abandoned):
+            return not same or entry.action.deadline_s < action.deadline_s
+        if entry.state is ActionState.DONE or (same and not entry.abandoned):
             return False
+        # What is signed runs its course first.
         return not self._ledger.in_flight(action.key)
 
     def in_flight(self, task_id: str, kind: ActionKind) -> bool:
@@ -134,15 +141,16 @@ class Outbox:
         """Tell whether a pass is worth it; what is mined is looked at once a block."""
         if any(item.state in FREE for item in transactions):
             return True
-        elapsed_s = abs(self._clock() - self._passed_s)
+        elapsed_s = self._monotonic() - self._passed_at
         return bool(transactions) and elapsed_s >= self._policy.block_time_s
 
     def _pass(self, entries: Sequence[Entry], transactions: Sequence[Transaction]) -> None:
         position = self._node.position()
         self._compare_chain(position.chain_id)
         facts = self._facts(position, entries, transactions)
-        self._passed_s, self._watch_from = facts.now_s, facts.head.number - WATCH_BLOCKS
-        fates = list(verdict.fates(transactions, facts))
+        self._passed_at = self._monotonic()
+        self._watch_from = facts.head.number - WATCH_BLOCKS
+        fates = list(verdict.fates(transactions, facts, self._policy))
         reopened = self._reopen(transactions, fates)
         transactions = self._settle(transactions, fates)
         if reopened:
@@ -155,7 +163,7 @@ class Outbox:
         self, entries: Sequence[Entry], transactions: Sequence[Transaction]
     ) -> None:
         hashes = {item.tx_hash for item in transactions}
-        self._tried = {key: value for key, value in self._tried.items() if key in hashes}
+        self._tried_at = {key: at for key, at in self._tried_at.items() if key in hashes}
         self._underpriced &= hashes
         self._chronicle.keep_only(hashes | {entry.action.task_id for entry in entries})
 
@@ -179,11 +187,11 @@ class Outbox:
         watched = [item for item in transactions if item.state is not TransactionState.VOID]
         tasks = sorted({entry.action.task_id for entry in entries})
         evidence = self._node.evidence([item.tx_hash for item in watched], tasks, trials)
-        head = position.head.number
-        self._refused_since = {key: self._refused_since.get(key, head) for key in evidence.refusals}
+        now = self._monotonic()
+        self._refused_at = {key: self._refused_at.get(key, now) for key in evidence.refusals}
         mined = {item.nonce for item in watched if item.tx_hash in evidence.receipts}
-        self._spent_since = {
-            item.nonce: self._spent_since.get(item.nonce, head)
+        self._spent_at = {
+            item.nonce: self._spent_at.get(item.nonce, now)
             for item in watched
             if item.nonce < position.nonces.latest and item.nonce not in mined
         }
@@ -198,10 +206,10 @@ class Outbox:
             contributions=evidence.contributions,
             top_nonce=self._ledger.top_nonce(),
             settled_nonce=self._ledger.settled_nonce(),
-            refused_since=self._refused_since,
             refusals=evidence.refusals,
-            spent_since=self._spent_since,
-            tried=self._tried,
+            refused_s={key: now - at for key, at in self._refused_at.items()},
+            spent_s={nonce: now - at for nonce, at in self._spent_at.items()},
+            tried_s={tx_hash: now - at for tx_hash, at in self._tried_at.items()},
             underpriced=frozenset(self._underpriced),
         )
 
@@ -284,12 +292,12 @@ class Outbox:
 
     def _send(self, transaction: Transaction, head: Head) -> None:
         """Broadcast journalled bytes; no answer, or a refusal, is met by the next pass."""
-        self._tried[transaction.tx_hash] = head.number
         try:
             answer, words = self._node.broadcast(transaction.raw)
         except ChainError as error:
             self._chronicle.unanswered(transaction, str(error))
             return
+        self._tried_at[transaction.tx_hash] = self._monotonic()
         if answer is Answer.TAKEN:
             self._ledger.sent(transaction.tx_hash, head.timestamp_s)
             self._underpriced.discard(transaction.tx_hash)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,11 +49,11 @@ def moves(
         if transaction.state in FREE and transaction.nonce >= facts.nonces.latest:
             slots[transaction.nonce].append(transaction)
     board = _Board(_alive(entries), waiting, facts, policy)
-    floor = max(facts.nonces.pending, facts.settled_nonce + 1)
+    floor = max(facts.nonces.pending, facts.nonces.latest, facts.settled_nonce + 1)
     planned: list[Move] = []
     for nonce in sorted({*slots, *range(floor, max(slots, default=-1))}):
         planned += board.slot(nonce, slots[nonce]) if nonce in slots else [board.gap(nonce)]
-    first_new = max(facts.nonces.pending, facts.top_nonce + 1)
+    first_new = max(floor, facts.top_nonce + 1)
     planned += (
         Sign(nonce, entry, board.price_wei) for nonce, entry in enumerate(waiting, start=first_new)
     )
@@ -85,9 +86,9 @@ def ready(entry: Entry, own: Sequence[Transaction], facts: Facts) -> bool:
         last = max(transaction.block_number or 0 for transaction in wasted)
         if facts.head.number < last + 2 ** len(wasted):
             return False
-    if action.kind is not ActionKind.REVEAL and facts.now_s >= action.deadline_s:
+    if action.kind is not ActionKind.REVEAL and action.expired(facts.now_s):
         return False
-    return facts.head.timestamp_s < action.deadline_s
+    return not action.expired(facts.head.timestamp_s)
 
 
 def urgency(entry: Entry) -> tuple[bool, int]:
@@ -140,15 +141,18 @@ class _Board:
         """
         facts = self.facts
         if transaction.tx_hash in facts.underpriced:
-            return True
+            return not self._just_tried(transaction)
         if transaction.sent_head_s is None:
             return False
-        if transaction.tx_hash not in facts.known and transaction.tx_hash not in facts.tried:
+        if transaction.tx_hash not in facts.known and transaction.tx_hash not in facts.tried_s:
             return False
         return facts.head.timestamp_s >= transaction.sent_head_s + self.policy.stuck_s
 
     def _again(self, transaction: Transaction, *, at_cap: bool = False) -> list[Move]:
-        """Broadcast the same bytes, at most once a block."""
-        if self.facts.tried.get(transaction.tx_hash, -1) >= self.facts.head.number:
+        if self._just_tried(transaction):
             return []
         return [Broadcast(transaction, at_cap)]
+
+    def _just_tried(self, transaction: Transaction) -> bool:
+        """Tell whether the node has answered to these bytes within a block time."""
+        return self.facts.tried_s.get(transaction.tx_hash, math.inf) < self.policy.block_time_s

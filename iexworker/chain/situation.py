@@ -17,12 +17,6 @@ from iexworker.chain.models import (
     Receipt,
 )
 
-SETTLE_BLOCKS = 2
-"""Blocks to wait before the absence of a receipt or an effect is believed.
-
-Of several nodes behind one address some are late.
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -43,14 +37,14 @@ class Facts:
     """The highest nonce ever signed with."""
     settled_nonce: int = -1
     """The highest nonce known to be spent."""
-    refused_since: Mapping[ActionKey, int] = field(default_factory=dict)
-    """Block since which a call with the action's input reverts; absent where it succeeds."""
     refusals: Mapping[ActionKey, str] = field(default_factory=dict)
-    """Why it reverts."""
-    spent_since: Mapping[int, int] = field(default_factory=dict)
-    """Block at which a nonce was first seen spent without a receipt of ours."""
-    tried: Mapping[str, int] = field(default_factory=dict)
-    """Block at which a transaction was last broadcast."""
+    """Why a call with the action's input reverts now; absent where it succeeds."""
+    refused_s: Mapping[ActionKey, float] = field(default_factory=dict)
+    """For how long it has done so."""
+    spent_s: Mapping[int, float] = field(default_factory=dict)
+    """For how long a nonce has been seen spent without a receipt of ours."""
+    tried_s: Mapping[str, float] = field(default_factory=dict)
+    """How long ago the node answered to a broadcast; absent for one it was not given yet."""
     underpriced: frozenset[str] = frozenset()
     """Hashes that the node refused for their price."""
 
@@ -72,12 +66,17 @@ class Policy:
         return 3 * self.block_time_s
 
     @property
-    def late_s(self) -> float:
-        """Head's time past a deadline after which a broadcast transaction counts as too late.
+    def settle_s(self) -> float:
+        """Time after which the absence of a receipt or of an effect is believed.
 
-        Of several nodes behind one address the one that shows the contribution may lag.
+        Of several nodes behind one address some are late, by a block or two.
         """
-        return SETTLE_BLOCKS * self.block_time_s
+        return 2 * self.block_time_s
+
+    @property
+    def refused_s(self) -> float:
+        """Time over which the contract has to refuse a contribution before it is given up."""
+        return 3 * self.block_time_s
 
 
 def shown_done(action: Action, contribution: Contribution) -> bool:

@@ -8,11 +8,8 @@ from dataclasses import dataclass
 from iexworker.chain import receipts
 from iexworker.chain.actions import FREE, Action, Entry, Transaction, TransactionState
 from iexworker.chain.models import ActionKind, ContributionStatus
-from iexworker.chain.situation import SETTLE_BLOCKS, Facts, Policy, shown_done
+from iexworker.chain.situation import Facts, Policy, shown_done
 from iexworker.core.messages import ChainReceipt
-
-REFUSED_BLOCKS = 3
-"""Blocks over which the contract has to refuse a contribution before it is given up."""
 
 MAX_ATTEMPTS = 3
 """Contributions mined without effect before the action is given up; a reveal never is so."""
@@ -42,7 +39,7 @@ class Fate:
     block_number: int | None = None
 
 
-def fates(transactions: Iterable[Transaction], facts: Facts) -> Iterator[Fate]:
+def fates(transactions: Sequence[Transaction], facts: Facts, policy: Policy) -> Iterator[Fate]:
     """Yield what became of transactions: settled ones, and mined ones that are free again."""
     nonces_mined = {
         transaction.nonce for transaction in transactions if transaction.tx_hash in facts.receipts
@@ -55,17 +52,16 @@ def fates(transactions: Iterable[Transaction], facts: Facts) -> Iterator[Fate]:
                 yield Fate(transaction.tx_hash, state, receipt.block_number)
         elif transaction.state is TransactionState.VOID:
             continue
-        elif transaction.nonce in nonces_mined or _spent_by_others(transaction, facts):
+        elif transaction.nonce in nonces_mined or _spent_by_others(transaction, facts, policy):
             yield Fate(transaction.tx_hash, TransactionState.VOID)
         elif transaction.state not in FREE and transaction.nonce >= facts.nonces.latest:
             yield Fate(transaction.tx_hash, TransactionState.SENT)
 
 
-def _spent_by_others(transaction: Transaction, facts: Facts) -> bool:
+def _spent_by_others(transaction: Transaction, facts: Facts, policy: Policy) -> bool:
     if transaction.nonce >= facts.nonces.latest:
         return False
-    since = facts.spent_since.get(transaction.nonce, facts.head.number)
-    return facts.head.number >= since + SETTLE_BLOCKS
+    return facts.spent_s.get(transaction.nonce, 0.0) >= policy.settle_s
 
 
 def verdict(
@@ -78,12 +74,17 @@ def verdict(
     """
     action, contribution = entry.action, facts.contributions[entry.action.task_id]
     proof = _proof(action, own, facts)
-    if proof is not None or shown_done(action, contribution):
+    if proof is not None:
         return Done(proof)
-    in_flight = any(transaction.state in FREE for transaction in own)
-    if facts.head.timestamp_s >= action.deadline_s + (policy.late_s if in_flight else 0):
+    in_flight = [transaction for transaction in own if transaction.state in FREE]
+    late = action.expired(facts.head.timestamp_s - (policy.settle_s if in_flight else 0))
+    if shown_done(action, contribution):
+        # What the node holds is most likely what did it: its receipt comes with the next pass.
+        held = any(transaction.tx_hash in facts.known for transaction in in_flight)
+        return None if held and not late else Done(None)
+    if late:
         return Over(_too_late(action.kind), "its deadline has passed by the time of the chain")
-    return None if in_flight else _unsent(entry, own, facts)
+    return None if in_flight else _unsent(entry, own, facts, policy)
 
 
 def _proof(action: Action, own: Iterable[Transaction], facts: Facts) -> ChainReceipt | None:
@@ -98,7 +99,7 @@ def _proof(action: Action, own: Iterable[Transaction], facts: Facts) -> ChainRec
     return None
 
 
-def _unsent(entry: Entry, own: Sequence[Transaction], facts: Facts) -> Over | None:
+def _unsent(entry: Entry, own: Sequence[Transaction], facts: Facts, policy: Policy) -> Over | None:
     """Judge an action of which no transaction can be mined now."""
     action = entry.action
     if entry.abandoned:
@@ -108,15 +109,14 @@ def _unsent(entry: Entry, own: Sequence[Transaction], facts: Facts) -> Over | No
     contributed = facts.contributions[action.task_id].status is not ContributionStatus.UNSET
     if contributed:
         return Over("CONTRIBUTION_ALREADY_SET", "this wallet has contributed another result")
-    if facts.now_s >= action.deadline_s:
+    if action.expired(facts.now_s):
         return Over(_too_late(action.kind), "its deadline has passed by the clock of this machine")
     refusal = facts.refusals.get(action.key, "no event of ours in the receipt")
     if len(ineffective(own)) >= MAX_ATTEMPTS:
         return Over(
             "CHAIN_RECEIPT_NOT_VALID", f"mined without effect, {MAX_ATTEMPTS} times: {refusal}"
         )
-    since = facts.refused_since.get(action.key)
-    if since is not None and facts.head.number >= since + REFUSED_BLOCKS:
+    if facts.refused_s.get(action.key, 0.0) >= policy.refused_s:
         return Over("CHAIN_RECEIPT_NOT_VALID", f"the contract refuses it: {refusal}")
     return None
 

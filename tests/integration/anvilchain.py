@@ -108,10 +108,12 @@ class Worker:
 
     def outbox_on(self, node: ChainNode) -> Outbox:
         configuration = self.anvil.configuration
-        return Outbox(node, self.ledger, self.wallet, configuration, self.rule, self.clock)
+        return Outbox(
+            node, self.ledger, self.wallet, configuration, self.rule, monotonic=self.monotonic
+        )
 
-    def clock(self) -> float:
-        return time.time() + self.skew_s
+    def monotonic(self) -> float:
+        return time.monotonic() + self.skew_s
 
     def contribute(self, task_id: str, result: str = "result") -> Action:
         authorization = self.anvil.authorization(task_id, self.wallet.address)

@@ -147,9 +147,8 @@ def test_a_dropped_transaction_is_given_to_the_node_again(worker: Worker, v6: An
     worker.outbox.step()
     (signed,) = worker.ledger.transactions(0)
     v6.ask("anvil_dropTransaction", signed.tx_hash)
-    v6.mine()
 
-    results = worker.turn()
+    results = worker.turn(3)
 
     assert [type(result) for result in results] == [Mined]
     assert worker.contributions(task_id) == [signed.tx_hash]
