@@ -63,9 +63,9 @@ class Node:
         if self.block_time_s is not None:
             command += ["--block-time", f"{self.block_time_s:g}"]
         if self.old_states is not None:
-            # Bounds the node's memory to 480 MB, and 60 MB from the 4000th block on. --prune-history
-            # does not: with a number the node still grows to 2 GB, and without one a read that
-            # meets a new block fails (all measured).
+            # Bounds the node's memory to 480 MB, and 60 MB after 4000 blocks. --prune-history does
+            # not: with a number the node still grows to 2 GB, and without one a read that meets
+            # a new block fails (all measured).
             command += ["--cache-path", str(self.old_states)]
             command += ["--max-persisted-states", str(KEPT_STATES)]
         if self.load_state is not None:

@@ -1,0 +1,230 @@
+"""`iexworker sandbox` as a user types it, on a whole network."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import shlex
+import signal
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from eth_account.messages import encode_defunct
+from eth_utils.crypto import keccak
+
+from iexworker.errors import SandboxError
+from iexworker.sandbox import cli, image, ports, stack, worker_env
+from iexworker.sandbox.chain import LocalChain
+from iexworker.sandbox.children import Child, Records
+from iexworker.sandbox.network import Network
+from iexworker.sandbox.store import Store
+
+pytestmark = [pytest.mark.chain, pytest.mark.docker]
+
+ANY_PORTS = [text for name in stack.DEFAULT_PORTS for text in (f"--{name}-port", "0")]
+
+
+def run(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    cli.add_parser(parser.add_subparsers())
+    options = parser.parse_args(["sandbox", *arguments])
+    code: int = options.verb(options)
+    return code
+
+
+def raw(text: str) -> bytes:
+    return bytes.fromhex(text.removeprefix("0x"))
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a verb and gives what it printed."""
+
+    def typed(*arguments: str) -> str:
+        capsys.readouterr()
+        assert run(*arguments) == 0
+        return capsys.readouterr().out
+
+    return typed
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "sandbox"
+    stack.down(tmp_path / "sandbox")
+
+
+def up(folder: Path) -> Network:
+    assert run("up", "--dir", str(folder), "--block-time", "0.2", *ANY_PORTS) == 0
+    return stack.running(folder)
+
+
+@pytest.fixture
+def network(folder: Path) -> Network:
+    return up(folder)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    """A network for tests that take nothing away from it."""
+    folder = tmp_path_factory.mktemp("shared") / "sandbox"
+    yield up(folder)
+    stack.down(folder)
+
+
+def complete(network: Network, task_id: str) -> None:
+    """Do on the chain what worker and scheduler do, with a result that lies in the store."""
+    chain, digest = LocalChain.open(network.deployed_path), keccak(b"result")
+    address, enclave = raw(chain.accounts["worker1"].address), bytes(20)
+    promise = encode_defunct(keccak(address + raw(task_id) + enclave))
+    signature = bytes(chain.accounts["scheduler"].sign_message(promise).signature)
+    seals = (keccak(raw(task_id) + digest), keccak(address + raw(task_id) + digest))
+    deadline = time.monotonic() + 30
+    while chain.task_status(task_id) == "UNSET":
+        assert time.monotonic() < deadline, "the scheduler does not initialise the task"
+        time.sleep(0.05)
+    place = "0x" + enclave.hex()
+    chain.send("worker1", "contribute", raw(task_id), *seals, place, b"", signature)
+    chain.send("worker1", "reveal", raw(task_id), digest)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as made:
+        made.writestr("result.txt", "forty-two")
+    location = "/ipfs/" + Store(network.store_path).put(archive.getvalue())
+    link = json.dumps({"storage": "ipfs", "location": location}).encode()
+    chain.send("scheduler", "finalize", raw(task_id), link, b"")
+
+
+def test_up_gives_a_worker_all_it_needs(shared: Network, say: Callable[..., str]) -> None:
+    told = say("up", "--dir", shared.directory)
+
+    assert told.startswith(f"already up: profile 9 in {shared.directory}\n")
+    lines = (shared.path / "worker.env").read_text().splitlines()
+    assert all(line in told for line in lines)
+    pairs = [shlex.split(line)[1].partition("=") for line in lines]
+    environment = {name: value for name, _, value in pairs}
+    assert environment == worker_env.variables(shared)
+    assert Path(environment["IEXEC_WORKER_WALLET_PATH"]).exists()
+    answer = requests.get(environment["IEXEC_CORE_URL"] + "/version", timeout=10)
+    assert answer.text.startswith("9.")
+    other = (shared.path / "worker3.env").read_text()
+    assert "worker3.json" in other
+    assert "IEXEC_WORKER_PORT=13102" in other
+
+
+def test_tasks_are_bought_shown_and_their_results_fetched(
+    shared: Network, say: Callable[..., str], tmp_path: Path
+) -> None:
+    where = ("--dir", shared.directory)
+    deal = json.loads(say("deal", *where, "--json", "--args", "hello", "--price", "0.5"))
+    task_id = deal["taskIds"][0]
+    params = json.loads(
+        LocalChain.open(shared.deployed_path).struct("viewDeal", raw(deal["dealId"]))["params"]
+    )
+    assert params["iexec_args"] == "hello"
+    assert params["iexec_result_storage_proxy"] == shared.proxy_url
+    assert shared.registry.has(image.NAME, image.TAG)
+    assert f"{task_id}  " in say("tasks", *where)
+
+    complete(shared, task_id)
+    assert f"{task_id}  COMPLETED  worker1\n" in say("tasks", *where)
+    told = {one["taskId"]: one for one in json.loads(say("tasks", *where, "--json"))}
+    assert told[task_id]["winners"] == ["worker1"]
+    assert say("result", task_id[:18], *where) == "--- result.txt (9 bytes)\nforty-two\n"
+    say("result", task_id, *where, "--output", str(tmp_path / "out"))
+    assert (tmp_path / "out" / "result.txt").read_text() == "forty-two"
+
+
+def test_plain_words_tell_the_deal_and_its_tasks(shared: Network, say: Callable[..., str]) -> None:
+    told = say("deal", "--dir", shared.directory, "--image", "some/app:1", "--volume", "2")
+
+    assert [line.split()[0] for line in told.splitlines()] == ["deal", "task", "task"]
+
+
+def test_down_leaves_nothing(folder: Path, network: Network, say: Callable[..., str]) -> None:
+    components = stack.components(folder)
+    client = image.engine()
+    client.images.pull(image.publish(client, network.registry))
+
+    assert say("down", "--dir", str(folder)) == "stopped: server, registry, anvil\n"
+
+    assert not folder.exists()
+    assert not any(child.alive for child in components)
+    left = [tag for one in client.images.list() for tag in one.tags]
+    assert not any(tag.startswith(network.registry_address) for tag in left)
+    client.close()
+
+
+def test_a_network_that_lost_a_component_is_started_anew(
+    folder: Path, network: Network, say: Callable[..., str]
+) -> None:
+    before = {child.name: child for child in stack.components(folder)}
+    os.kill(before["anvil"].pid, signal.SIGKILL)
+    os.waitpid(before["anvil"].pid, 0)
+
+    assert say("up", "--dir", str(folder), *ANY_PORTS).startswith("up: ")
+
+    assert not any(child.alive for child in before.values())
+    assert all(child.alive for child in stack.components(folder))
+
+
+def test_fresh_forgets_the_network_that_is_up(
+    folder: Path, network: Network, say: Callable[..., str]
+) -> None:
+    (network.store_path / "old").parent.mkdir(exist_ok=True)
+    (network.store_path / "old").touch()
+
+    told = say("up", "--dir", str(folder), "--fresh", "--profile", "8", *ANY_PORTS)
+
+    assert told.startswith("up: profile 8")
+    assert not (network.store_path / "old").exists()
+    assert "no task was bought" in say("tasks", "--dir", str(folder))
+
+
+def test_timers_and_categories_are_taken_over(folder: Path, say: Callable[..., str]) -> None:
+    say(
+        *("up", "--dir", str(folder), *ANY_PORTS, "--ask-period", "0.5"),
+        *("--timer", "worker_lost=3", "--category", "XXS=7"),
+    )
+
+    network = stack.running(folder)
+    assert network.timers.worker_lost_s == 3
+    assert network.timers.finalize_delay_s == 2.4
+    assert network.ask_period_ms == 500
+    category = LocalChain.open(network.deployed_path).struct("viewCategory", 5)
+    assert (category["name"], category["workClockTimeRef"]) == ("XXS", 7)
+
+
+def test_a_network_listens_where_it_is_told(folder: Path, say: Callable[..., str]) -> None:
+    say("up", "--dir", str(folder), "--listen", "127.0.0.3", *ANY_PORTS)
+
+    network = stack.running(folder)
+    assert ports.answers("127.0.0.3", network.scheduler_port)
+    assert not ports.answers("127.0.0.1", network.chain_port)
+    chain = json.loads(network.deployed_path.read_text())["chainConfig"]
+    assert chain["chainNodeUrl"] == f"http://127.0.0.3:{network.chain_port}"
+
+
+def test_a_start_that_fails_leaves_nothing_running(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Callable[[], bool]] = []
+    add = Records.add
+
+    def watched(records: Records, child: Child) -> None:
+        started.append(lambda: child.alive)
+        add(records, child)
+
+    monkeypatch.setattr(Records, "add", watched)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(SandboxError, match="server ended at once"):
+        run("up", "--dir", str(folder), *ANY_PORTS)
+
+    assert len(started) == 2
+    assert not any(alive() for alive in started)
