@@ -17,7 +17,9 @@ from eth_utils.crypto import keccak
 from iexworker.errors import SandboxError
 from iexworker.sandbox import chain, deals, history, ports, snapshot, tools
 from iexworker.sandbox.chain import LocalChain
+from iexworker.sandbox.contracts import Package
 from iexworker.sandbox.deals import Deal, Purchase
+from iexworker.sandbox.deployment import Deployment
 from iexworker.sandbox.network import Network
 from iexworker.sandbox.node import Node
 
@@ -240,23 +242,31 @@ def test_a_node_refuses_a_port_that_is_taken(local: LocalChain, tmp_path: Path) 
         Node(HOST, port, 65535).start(tmp_path / "log")
 
 
+def test_a_node_is_deployed_to_once(local: LocalChain) -> None:
+    package = Package(Path(local.deployed["pocoDir"]))
+
+    with pytest.raises(SandboxError, match="deployed to before"):
+        Deployment(local.web3, package, local.accounts)
+
+
 @pytest.fixture
 def empty_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A tools' folder without any snapshot."""
     folder = tmp_path / "tools"
     folder.mkdir()
-    for tool in (tools.anvil().parent, tools.contracts_folder("9")):
+    for tool in (tools.anvil().parent, *map(tools.contracts_folder, tools.POCO_VERSIONS)):
         (folder / tool.name).symlink_to(tool)
     monkeypatch.setenv(tools.ENVIRONMENT, str(folder))
     return folder
 
 
-def test_a_snapshot_is_made_once_however_many_ask(empty_tools: Path) -> None:
+@pytest.mark.parametrize("profile", ["9", "8"])
+def test_a_snapshot_is_made_once_however_many_ask(empty_tools: Path, profile: str) -> None:
     together = threading.Barrier(2)
 
     def prepare() -> Path:
         together.wait()
-        return snapshot.prepare("9", 4242, snapshot.CATEGORIES)
+        return snapshot.prepare(profile, 4242, snapshot.CATEGORIES)
 
     with ThreadPoolExecutor(2) as pool:
         asked: list[Callable[[], Path]] = [pool.submit(prepare).result, pool.submit(prepare).result]
