@@ -1,0 +1,1 @@
+"""How fast and how small the worker is, beside the bars of its design (scripts/bench)."""
