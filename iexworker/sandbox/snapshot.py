@@ -10,14 +10,19 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from iexworker.sandbox import ports, tools
 from iexworker.sandbox.network import KEYSTORE_PASSWORD
 from iexworker.sandbox.node import Node
 from iexworker.sandbox.roles import STAKED_ROLES
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+    from iexworker.sandbox.deployment import Deployed
 
 SOURCES = ("deployment.py", "snapshot.py", "accounts.py", "contracts.py", "roles.py")
 """Modules that decide what a snapshot holds: when one changes, old snapshots do not count."""
@@ -69,7 +74,7 @@ def _make(
 
     from iexworker.sandbox.accounts import derive, write_keystores
     from iexworker.sandbox.contracts import Package
-    from iexworker.sandbox.deployment import CALLBACK_GAS, STAKE_NRLC, Deployment
+    from iexworker.sandbox.deployment import Deployment
 
     package, accounts = Package(contracts), derive()
     node = Node(HOST, ports.free(HOST), chain_id, dump_state=folder / "state.json")
@@ -83,10 +88,20 @@ def _make(
     abis["hub"] = package.abi(deployed.hub_sources)
     (folder / "abi.json").write_text(json.dumps(abis), encoding="utf-8")
     write_keystores(accounts, folder / "wallets", KEYSTORE_PASSWORD)
-    content: dict[str, Any] = {
+    facts = _facts(deployed, package.version, chain_id, accounts)
+    (folder / "chain.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
+
+
+def _facts(
+    deployed: Deployed, version: str, chain_id: int, accounts: Mapping[str, LocalAccount]
+) -> dict[str, Any]:
+    """List what any network on this chain has in common."""
+    from iexworker.sandbox.deployment import CALLBACK_GAS, STAKE_NRLC
+
+    return {
         "chainId": chain_id,
         "asset": "native",
-        "pocoVersion": package.version,
+        "pocoVersion": version,
         "hub": deployed.hub,
         "token": None,
         "registries": dict(deployed.registries),
@@ -105,4 +120,3 @@ def _make(
             for role, one in accounts.items()
         },
     }
-    (folder / "chain.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
