@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from iexworker.core.messages import Grant
-from iexworker.errors import JournalError, SchedulerError, Unauthorized
+from iexworker.errors import JournalError, LoginRefused, SchedulerError, Unauthorized
 
 LOOK_AGAIN_S = 0.25
 """Between two looks at what stands in the way: they cost nothing, a free slot that waits does."""
@@ -67,7 +67,7 @@ class Demand:
         except Unauthorized as error:
             self._market.pass_on()
             return f"the scheduler does not take our token: {error}"
-        except SchedulerError as error:
+        except (SchedulerError, LoginRefused) as error:
             return f"no answer to the request for work: {error}"
         except JournalError as error:
             # Granted but not on disk: recovery finds it at the scheduler (design section 4 rule 3).

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from iexworker.core.client import Answer
 from iexworker.core.messages import AnswerKind, Details
-from iexworker.errors import SchedulerError
+from iexworker.errors import LoginRefused, SchedulerError
 from iexworker.task import orders
 from iexworker.task.events import Answered
 from iexworker.task.replicate import Update
@@ -88,7 +88,7 @@ class Sender:
         status = update.status.value
         try:
             answer = await self._post(task_id, update)
-        except SchedulerError as error:
+        except (SchedulerError, LoginRefused) as error:
             log.warning(
                 "update not delivered, it will be sent again",
                 extra={"task": task_id, "status": status, "error": str(error)},

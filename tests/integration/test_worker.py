@@ -1,0 +1,128 @@
+"""Tasks through the real worker: real scheduler protocol, chain, contracts, Docker, proxy."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from liveworker import LiveWorker, Stage, alive, eventually
+
+from iexworker.sandbox import history, result
+
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.chain,
+    pytest.mark.timeout(300),
+    pytest.mark.xdist_group("worker"),
+]
+
+WHOLE_WAY = [
+    "STARTING",
+    "STARTED",
+    "APP_DOWNLOADING",
+    "APP_DOWNLOADED",
+    "DATA_DOWNLOADING",
+    "DATA_DOWNLOADED",
+    "COMPUTING",
+    "COMPUTED",
+    "CONTRIBUTING",
+    "CONTRIBUTED",
+    "REVEALING",
+    "REVEALED",
+    "RESULT_UPLOADING",
+    "RESULT_UPLOADED",
+    "COMPLETING",
+    "COMPLETED",
+]
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    stage = Stage(tmp_path_factory.mktemp("network") / "net", "9")
+    yield stage
+    stage.close()
+
+
+@pytest.fixture(params=["9", "8"])
+def fresh_stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
+    stage = Stage(tmp_path / "net", request.param)
+    yield stage
+    stage.close()
+
+
+@pytest.fixture
+def worker(stage: Stage) -> Iterator[LiveWorker]:
+    worker = LiveWorker(stage).start()
+    yield worker.ready()
+    if worker.process.poll() is None:
+        worker.stop()
+
+
+def test_a_task_is_computed_revealed_uploaded_and_leaves_nothing_behind(
+    fresh_stage: Stage,
+) -> None:
+    stage = fresh_stage
+    worker = LiveWorker(stage).start().ready()
+    (task,) = stage.buy("hello there")
+    stage.completed(task)
+    worker.at_rest()
+    assert worker.statuses(task) == WHOLE_WAY
+    found = history.task(stage.chain, task)
+    assert found.winners == ("worker1",)
+    shown = result.show(result.fetch(stage.network, history.result_location(found)))
+    assert "arguments: hello there" in shown
+    account = stage.chain.struct("viewAccount", stage.chain.accounts["worker1"].address)
+    assert account["locked"] == 0
+    assert worker.stop() == 0
+
+
+@pytest.mark.parametrize("role", ["heartbeat", "scheduling", "compute-0", "http"])
+def test_a_killed_child_is_born_again_and_its_task_completes(
+    stage: Stage, worker: LiveWorker, role: str
+) -> None:
+    (task,) = stage.buy("sleep=4")
+    eventually(lambda: stage.containers(task), "the app's container")
+    killed = worker.pid(role)
+    os.kill(killed, signal.SIGKILL)
+    eventually(lambda: worker.pid(role) not in (0, killed), f"{role} again")
+    worker.ready()
+    stage.completed(task)
+    worker.at_rest()
+    assert not alive(killed)
+
+
+def test_a_killed_tree_leaves_no_orphan_and_its_task_completes_after_a_start(
+    stage: Stage, worker: LiveWorker
+) -> None:
+    (task,) = stage.buy("sleep=4")
+    eventually(lambda: stage.containers(task), "the app's container")
+    pids = worker.tree()
+    worker.kill()
+    eventually(lambda: not any(map(alive, pids)), "no orphan", 10)
+    again = LiveWorker(stage).start().ready()
+    stage.completed(task)
+    again.at_rest()
+    assert again.stop() == 0
+
+
+def test_ten_tasks_run_side_by_side_on_two_slots(tmp_path: Path) -> None:
+    # The app takes longer than the 5 s that the real scheduler leaves between two grants.
+    stage = Stage(tmp_path / "net", "9", ask_period_ms=5000)
+    worker = LiveWorker(stage, slots=2).start().ready()
+    tasks = stage.buy("sleep=7", volume=10)
+    most = 0
+
+    def all_completed() -> bool:
+        nonlocal most
+        running = [item for item in stage.containers() if item.status == "running"]
+        most = max(most, len(running))
+        return all(stage.status(task) == "COMPLETED" for task in tasks)
+
+    eventually(all_completed, "ten tasks COMPLETED", patience_s=200)
+    worker.at_rest()
+    assert most == 2
+    assert worker.stop() == 0
+    stage.close()
