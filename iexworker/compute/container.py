@@ -235,7 +235,7 @@ class _Watch:
         deadline_s = time.monotonic() + _DRAIN_S
         while self._open and time.monotonic() < deadline_s:
             self._wait(deadline_s - time.monotonic())
-        if self._open or not self._whole:
+        if (self._open or not self._whole) and self._engine.state(self._container) is not None:
             self._capture.restart()
             self._engine.copy_logs(self._container, self._capture)
 

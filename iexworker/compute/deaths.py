@@ -13,6 +13,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from docker.types import CancellableStream
+
 from iexworker.compute import labels
 from iexworker.compute.engine import Engine, asking
 from iexworker.errors import DockerError
@@ -32,6 +34,8 @@ class Deaths:
         self._codes: dict[str, int] = {}
         self._lock = threading.Lock()
         self._connected = threading.Event()
+        self._closing = threading.Event()
+        self._stream: CancellableStream[dict[str, Any]] | None = None
         self._news = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._since_s = time.time()
         self._thread = threading.Thread(target=self._listen, name="deaths", daemon=True)
@@ -63,9 +67,19 @@ class Deaths:
         with self._lock:
             return self._codes.get(container)
 
+    def close(self) -> None:
+        """Stop listening; nothing may be asked afterwards."""
+        self._closing.set()
+        with self._lock:
+            if self._stream is not None:
+                self._stream.close()
+        if self._thread.ident is not None:
+            self._thread.join()
+        os.close(self._news)
+
     def _listen(self) -> None:
         pause_s = 0.1
-        while True:
+        while not self._closing.is_set():
             try:
                 self._follow()
                 pause_s = 0.1
@@ -73,7 +87,7 @@ class Deaths:
                 log.debug("event stream lost", extra={"error": str(error)})
             self._connected.clear()
             os.eventfd_write(self._news, 1)
-            time.sleep(pause_s)
+            self._closing.wait(pause_s)
             pause_s = min(2 * pause_s, 5.0)
 
     def _follow(self) -> None:
@@ -87,11 +101,19 @@ class Deaths:
             with asking("events"):
                 since = int(self._since_s) - _OVERLAP_S
                 events = engine.client.events(since=since, filters=filters, decode=True)
+                self._take(events)
                 self._connected.set()
                 for event in events:
                     self._note(event)
         finally:
             engine.close()
+
+    def _take(self, stream: CancellableStream[dict[str, Any]]) -> None:
+        """Make the stream known to `close`, which may have come before it."""
+        with self._lock:
+            self._stream = stream
+            if self._closing.is_set():
+                stream.close()
 
     def _note(self, event: Mapping[str, Any]) -> None:
         actor = event.get("Actor") or {}

@@ -140,7 +140,9 @@ class Engine:
     def create(self, spec: ContainerSpec) -> str:
         """Create the container and return its id."""
         with asking("create", spec.name):
-            options = self.client.create_host_config(binds=list(spec.binds), **spec.host_options)
+            options = self.client.create_host_config(
+                binds=list(spec.binds) or None, **spec.host_options
+            )
             answer = self.client.create_container(
                 spec.image,
                 command=list(spec.command) or None,

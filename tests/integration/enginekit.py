@@ -1,0 +1,215 @@
+"""A small image, a wallet of one's own and tasks for tests on a real Docker engine.
+
+Containers are labelled with a wallet that no other test has, and only those are removed.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import selectors
+import socket
+import tarfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from iexworker import settings
+from iexworker.chain.models import ZERO_ADDRESS, DealParams, TaskDescription
+from iexworker.compute import labels
+from iexworker.compute.engine import ContainerSpec, Engine
+from iexworker.core.messages import Profile
+from iexworker.settings import Settings
+
+ADDRESS = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+_APPLETS = "sh cat cp dd echo env head kill ln ls mkdir mkfifo printf sleep test touch true yes"
+_BUSYBOX = Path("/usr/bin/busybox")
+
+
+def make_image(engine: Engine) -> str:
+    """Import busybox as an image of this run; return its reference."""
+    repository, tag = f"iexworker-test-{uuid.uuid4().hex[:12]}", "1"
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        archive.add(_BUSYBOX, "bin/busybox")
+        for applet in _APPLETS.split():
+            link = tarfile.TarInfo(f"bin/{applet}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            archive.addfile(link)
+    engine.client.import_image_from_data(content.getvalue(), repository=repository, tag=tag)
+    return f"{repository}:{tag}"
+
+
+@contextmanager
+def image_of_this_run(engine: Engine) -> Iterator[str]:
+    """Have the image for the length of a module."""
+    reference = make_image(engine)
+    yield reference
+    engine.client.remove_image(reference, force=True)
+
+
+def new_wallet() -> str:
+    """Return a wallet address that nobody else uses."""
+    return "0x" + uuid.uuid4().hex + "00000000"
+
+
+def new_task() -> str:
+    """Return a task id that nobody else uses."""
+    return "0x" + uuid.uuid4().hex * 2
+
+
+def remove_containers(engine: Engine, wallet: str) -> None:
+    """Remove what a test has left."""
+    for found in engine.find({labels.WALLET: wallet}):
+        engine.remove(found.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Settings of one test's worker and the wallet that it uses."""
+
+    settings: Settings
+    wallet: str
+    image: str
+
+    @property
+    def owner(self) -> labels.Owner:
+        return labels.Owner(self.wallet, self.settings.name, "boot")
+
+    def spec(self, script: str, task_id: str | None = None, attempt: int = 1) -> ContainerSpec:
+        """Return a container that runs a shell script."""
+        task = task_id or new_task()
+        return ContainerSpec(
+            name=f"{self.settings.name}-{task}",
+            image=self.image,
+            labels=labels.of(self.owner, task, "app", attempt),
+            command=("/bin/sh", "-c", script),
+        )
+
+    def task(self, script: str, **changes: Any) -> TaskDescription:
+        """Return a standard task whose app runs a shell script, written without quotes of '."""
+        params = DealParams(args=f"/bin/sh -c '{script}'")
+        return replace(_TASK, task_id=new_task(), app_image=self.image, params=params, **changes)
+
+
+def make_settings(base_dir: Path, **changes: Any) -> Settings:
+    """Return the defaults, in a folder of the test's own."""
+    plain = settings.load({}, config_dirs=()).settings
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    return replace(
+        plain,
+        base_dir=base_dir,
+        name=name,
+        docker_host=ADDRESS,
+        private_urls_allowed=True,
+        developer_logger=False,
+        **changes,
+    )
+
+
+_TASK = TaskDescription(
+    task_id="",
+    deal_id="0x" + "cd" * 32,
+    index=0,
+    app_address="0x" + "01" * 20,
+    app_type="DOCKER",
+    app_image="",
+    app_enclave="",
+    dataset_address=ZERO_ADDRESS,
+    dataset_uri="",
+    dataset_checksum="",
+    workerpool_address="0x" + "02" * 20,
+    workerpool_owner="0x" + "03" * 20,
+    requester="0x" + "04" * 20,
+    beneficiary="0x" + "05" * 20,
+    callback=ZERO_ADDRESS,
+    tag="0x" + "00" * 32,
+    trust=1,
+    category=0,
+    worker_stake=0,
+    bot_first_index=0,
+    bot_size=1,
+    start_time_s=0,
+    max_execution_time_s=60,
+    contribution_deadline_s=int(time.time()) + 3600,
+    final_deadline_s=int(time.time()) + 7200,
+    params=DealParams(),
+)
+
+PROFILES = (Profile.V8, Profile.V9)
+
+
+def eventually(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+    """Wait for something that another process does."""
+    deadline_s = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline_s, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+class Relay:
+    """A socket before the engine's that can be cut: an engine that goes away and comes back."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "docker.sock"
+        self.address = f"unix://{self.path}"
+        self._target = ADDRESS.removeprefix("unix://")
+        self._ends: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._listener: socket.socket | None = None
+        self.restore()
+
+    def restore(self) -> None:
+        """Let connections through."""
+        self.path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(self.path))
+        listener.listen()
+        self._listener = listener
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+
+    def cut(self) -> None:
+        """Refuse new connections and break those that stand."""
+        assert self._listener is not None
+        self.path.unlink()
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self._lock:
+            for end in self._ends:
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            engine = socket.socket(socket.AF_UNIX)
+            engine.connect(self._target)
+            threading.Thread(target=self._carry, args=(client, engine), daemon=True).start()
+
+    def _carry(self, one: socket.socket, other: socket.socket) -> None:
+        with self._lock:
+            self._ends |= {one, other}
+        with selectors.DefaultSelector() as selector, one, other:
+            selector.register(one, selectors.EVENT_READ, other)
+            selector.register(other, selectors.EVENT_READ, one)
+            with suppress(OSError):
+                while all(self._pass_on(key) for key, _ in selector.select()):
+                    pass
+            with self._lock:
+                self._ends -= {one, other}
+
+    def _pass_on(self, key: selectors.SelectorKey) -> bool:
+        source: Any = key.fileobj
+        data = source.recv(65536)
+        if data:
+            key.data.sendall(data)
+        return bool(data)
