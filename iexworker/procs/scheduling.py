@@ -11,6 +11,9 @@ import asyncio
 import logging
 import queue
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from iexworker import machine
 from iexworker.chain import wallet as wallets
@@ -25,10 +28,13 @@ from iexworker.shared.channels import Channel, Outcome
 from iexworker.supervisor import WALLET_PASSWORD
 from iexworker.task.containers import EngineContainers
 from iexworker.task.journal import Journal, connect
-from iexworker.task.office import JOURNAL_NAME, Office
+from iexworker.task.office import JOURNAL_NAME, Office, import_desk
 from iexworker.task.probes import HostProbe
 from iexworker.task.relations import Line, Relations
 from iexworker.task.slots import Slots
+
+if TYPE_CHECKING:
+    from iexworker.task.desk import Desk
 
 TURN_S = 0.5
 LEAVE_S = 1.5
@@ -37,13 +43,24 @@ LEAVE_S = 1.5
 log = logging.getLogger(__name__)
 
 
-def run(context: Context) -> None:
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Chain and Docker, which the replay of recordings scripts: there nothing else can."""
+
+    desk_class: Callable[[], type[Desk]] = import_desk
+    containers_class: type[EngineContainers] = EngineContainers
+
+
+_REAL = Outside()
+
+
+def run(context: Context, outside: Outside = _REAL) -> None:
     """Serve until the parent says stop."""
-    asyncio.run(_serve(context))
+    asyncio.run(_serve(context, outside))
 
 
-async def _serve(context: Context) -> None:
-    scheduling = Scheduling(context)
+async def _serve(context: Context, outside: Outside) -> None:
+    scheduling = Scheduling(context, outside)
     try:
         await scheduling.serve()
     except BaseExceptionGroup as group:
@@ -54,7 +71,7 @@ async def _serve(context: Context) -> None:
 class Scheduling:
     """All parts of the process, put together."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, outside: Outside) -> None:
         self._context = context
         settings, facts = context.settings, context.board.facts
         self._entry = context.board.entry(SCHEDULING)
@@ -65,7 +82,7 @@ class Scheduling:
         journal = Journal(connect(settings.root / JOURNAL_NAME))
         client = SchedulerClient(settings.core_url)
         tokens = Tokens(client, wallet)
-        containers = EngineContainers(settings.docker_host, wallet.address)
+        containers = outside.containers_class(settings.docker_host, wallet.address)
         self._host = HostProbe(facts, settings.root, containers.ping)
         self._slots = Slots(context.channels.orders, self._outcome)
         self._office = Office(
@@ -78,6 +95,7 @@ class Scheduling:
             self._slots,
             containers,
             self._host,
+            outside.desk_class,
         )
         session = Session(
             client,

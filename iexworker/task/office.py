@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,6 +75,7 @@ class Office:
         slots: Slots,
         containers: Containers,
         host: HostProbe,
+        desk_class: Callable[[], type[Desk]],
     ) -> None:
         self._settings = settings
         self._wallet = wallet
@@ -85,6 +86,7 @@ class Office:
         self._slots = slots
         self._containers = containers
         self._host = host
+        self._desk_class = desk_class
         self._updates = ThreadPoolExecutor(UPDATE_THREADS, thread_name_prefix="updates")
         self._relations: Relations
         self._desk: Desk
@@ -151,7 +153,7 @@ class Office:
     async def _open_desk(self, terms: Terms) -> Desk:
         node_url = self._settings.node_url_override or terms.chain.node_url
         prices = PriceRule(self._settings.gas_price_multiplier, self._settings.gas_price_cap_wei)
-        desk_class = await asyncio.to_thread(_import_desk)
+        desk_class = await asyncio.to_thread(self._desk_class)
         desk = desk_class(terms.chain, node_url, self._wallet, prices, self._settings.pool_address)
         for pause_s in pauses():
             try:
@@ -303,7 +305,7 @@ class Office:
         return ChainReceipt(head.number, "0x" + "00" * 32)
 
 
-def _import_desk() -> type[Desk]:
+def import_desk() -> type[Desk]:
     """Import web3 (0.6 s) while the login is under way (design section 2)."""
     from iexworker.task.desk import Desk
 
