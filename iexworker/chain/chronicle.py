@@ -24,11 +24,10 @@ _REFUSED: Mapping[Answer, str] = {
     Answer.REFUSED: "transaction refused by the node",
 }
 
-_FATES: Mapping[TransactionState, str] = {
+_TROUBLES: Mapping[TransactionState, str] = {
     TransactionState.SENT: "transaction no longer mined: the chain was reorganised",
-    TransactionState.MINED: "transaction mined",
     TransactionState.REVERTED: "transaction mined and reverted: the contract refused it",
-    TransactionState.VOID: "transaction void: another one took its nonce",
+    TransactionState.VOID: "transaction void: somebody else uses this wallet and took its nonce",
 }
 
 
@@ -80,10 +79,13 @@ class Chronicle:
 
     def fate(self, transaction: Transaction, fate: Fate) -> None:
         """Tell what became of a transaction."""
-        level = logging.INFO if fate.state is TransactionState.MINED else logging.WARNING
-        log.log(
-            level, _FATES[fate.state], extra={**_facts(transaction), "block": fate.block_number}
-        )
+        extra = {**_facts(transaction), "block": fate.block_number}
+        if fate.state is TransactionState.MINED:
+            log.info("transaction mined", extra=extra)
+        elif fate.state is TransactionState.VOID and not fate.foreign:
+            log.info("transaction void: a later one of ours took its nonce", extra=extra)
+        else:
+            log.warning(_TROUBLES[fate.state], extra=extra)
 
     def closed(self, entry: Entry) -> None:
         """Tell how an action ended."""

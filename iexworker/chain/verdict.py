@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from iexworker.chain import receipts
 from iexworker.chain.actions import FREE, Action, Entry, Transaction, TransactionState
-from iexworker.chain.models import ActionKind, ContributionStatus
+from iexworker.chain.models import ActionKind, Contribution, ContributionStatus
 from iexworker.chain.situation import Facts, Policy, shown_done
 from iexworker.core.messages import ChainReceipt
 
@@ -37,6 +37,8 @@ class Fate:
     tx_hash: str
     state: TransactionState
     block_number: int | None = None
+    foreign: bool = False
+    """Of a void one: no transaction of ours took its nonce."""
 
 
 def fates(transactions: Sequence[Transaction], facts: Facts, policy: Policy) -> Iterator[Fate]:
@@ -52,8 +54,10 @@ def fates(transactions: Sequence[Transaction], facts: Facts, policy: Policy) -> 
                 yield Fate(transaction.tx_hash, state, receipt.block_number)
         elif transaction.state is TransactionState.VOID:
             continue
-        elif transaction.nonce in nonces_mined or _spent_by_others(transaction, facts, policy):
+        elif transaction.nonce in nonces_mined:
             yield Fate(transaction.tx_hash, TransactionState.VOID)
+        elif _spent_by_others(transaction, facts, policy):
+            yield Fate(transaction.tx_hash, TransactionState.VOID, foreign=True)
         elif transaction.state not in FREE and transaction.nonce >= facts.nonces.latest:
             yield Fate(transaction.tx_hash, TransactionState.SENT)
 
@@ -73,10 +77,10 @@ def verdict(
     action undone and no transaction of ours can do it any more.
     """
     action, contribution = entry.action, facts.contributions[entry.action.task_id]
-    proof = _proof(action, own, facts)
-    if proof is not None:
-        return Done(proof)
     in_flight = [transaction for transaction in own if transaction.state in FREE]
+    proof = _proof(action, own, facts)
+    if proof is not None and not _contradicted(action, contribution):
+        return Done(proof)
     late = action.expired(facts.head.timestamp_s - (policy.settle_s if in_flight else 0))
     if shown_done(action, contribution):
         # What the node holds is most likely what did it: its receipt comes with the next pass.
@@ -85,6 +89,15 @@ def verdict(
     if late:
         return Over(_too_late(action.kind), "its deadline has passed by the time of the chain")
     return None if in_flight else _unsent(entry, own, facts, policy)
+
+
+def _contradicted(action: Action, contribution: Contribution) -> bool:
+    """Tell whether another result is contributed, by an earlier action of the task for one."""
+    return (
+        action.kind is ActionKind.CONTRIBUTE
+        and contribution.status is not ContributionStatus.UNSET
+        and not shown_done(action, contribution)
+    )
 
 
 def _proof(action: Action, own: Iterable[Transaction], facts: Facts) -> ChainReceipt | None:
@@ -106,8 +119,7 @@ def _unsent(entry: Entry, own: Sequence[Transaction], facts: Facts, policy: Poli
         return Over("CHAIN_RECEIPT_NOT_VALID", "it is no longer wanted and nothing of it was mined")
     if action.kind is ActionKind.REVEAL:
         return None
-    contributed = facts.contributions[action.task_id].status is not ContributionStatus.UNSET
-    if contributed:
+    if _contradicted(action, facts.contributions[action.task_id]):
         return Over("CONTRIBUTION_ALREADY_SET", "this wallet has contributed another result")
     if action.expired(facts.now_s):
         return Over(_too_late(action.kind), "its deadline has passed by the clock of this machine")
