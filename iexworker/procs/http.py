@@ -61,7 +61,7 @@ def run(context: Context) -> None:
         directory=settings.root,
         reported_version=settings.reported_version,
     )
-    Server(listener.detach(), lambda: create_app(source), context.ready).run()
+    Server(listener.detach(), create_app(source), context.ready).run()
 
 
 def listen(address: str, port: int, patience_s: float) -> socket.socket:

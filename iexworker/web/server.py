@@ -7,15 +7,18 @@ gunicorn reads variables while it is imported.
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import signal
 from collections.abc import Callable
 from typing import Any
 
+import uvloop
 from falcon.asgi import App, Request, Response
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
+from gunicorn.workers import gasgi
 from setproctitle import getproctitle, setproctitle
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -51,11 +54,11 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
     def __init__(
         self,
         listener_fd: int,
-        make_app: Callable[[], App[Request, Response]],
+        app: App[Request, Response],
         on_ready: Callable[[], None],
     ) -> None:
         self._listener_fd = listener_fd
-        self._make_app = make_app
+        self._app = app
         self._on_ready = on_ready
         self._title = getproctitle()
         super().__init__()
@@ -65,8 +68,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         for name, value in {
             "bind": f"fd://{self._listener_fd}",
             "workers": 1,
-            "worker_class": "asgi",
-            "asgi_loop": "uvloop",
+            "worker_class": gasgi.ASGIWorker,
+            "asgi_loop": uvloop.__name__,
             "asgi_lifespan": "off",
             "control_socket_disable": True,
             "worker_tmp_dir": "/dev/shm",  # noqa: S108 - not a file of ours: gunicorn's heartbeat
@@ -76,19 +79,21 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
             "forwarded_allow_ips": "",
             "logger_class": _Log,
             "when_ready": _ignore_signals,
-            "pre_fork": self._keep_title,
+            "pre_fork": self._before_fork,
             "post_fork": _die_with_parent,
             "post_worker_init": self._serving,
         }.items():
             self.cfg.set(name, value)
 
     def load(self) -> App[Request, Response]:
-        """Return the application; called in gunicorn's worker."""
-        return self._make_app()
+        """Return the application, made before the fork: arbiter and worker share its pages."""
+        return self._app
 
-    def _keep_title(self, arbiter: object, worker: object) -> None:
-        """Take back the process title, which gunicorn has just changed."""
+    def _before_fork(self, arbiter: object, worker: object) -> None:
+        """Take back the process title, which gunicorn has changed; keep pages shared."""
         setproctitle(self._title)
+        gc.collect()
+        gc.freeze()
 
     def _serving(self, worker: Any) -> None:  # noqa: ANN401 - gunicorn ships no types
         """Undo the worker's own handlers; the socket listens: from here on it is answered."""
