@@ -112,7 +112,7 @@ class Detectors:
 
     def find_contributions(self, task: Task, everywhere: bool = True) -> None:
         """Search the chain for contributions to one task."""
-        for replicate in list(task.replicates.values()):
+        for replicate in task.every():
             last = replicate.last_relevant
             sought = last is _S.CONTRIBUTING or (everywhere and last.before(_S.CONTRIBUTING))
             states = (ContributionStatus.CONTRIBUTED, ContributionStatus.PROVED)
@@ -120,7 +120,7 @@ class Detectors:
                 self._catch_up(task, replicate, _TO_CONTRIBUTED)
 
     def _find_reveals(self, task: Task, everywhere: bool) -> None:
-        for replicate in list(task.replicates.values()):
+        for replicate in task.every():
             last = replicate.last_relevant
             sought = last is _S.REVEALING or (everywhere and last is _S.CONTRIBUTED)
             if sought and self._on_chain(task, replicate) is ContributionStatus.PROVED:
@@ -153,7 +153,7 @@ class Detectors:
         """Fail the replicates that did not reveal in time; the task itself only waits."""
         for task in self._tasks({_T.CONSENSUS_REACHED}):
             if self._is_past(task.reveal_deadline_s):
-                for replicate in list(task.with_status(_S.CONTRIBUTED, _S.REVEALING)):
+                for replicate in task.with_status(_S.CONTRIBUTED, _S.REVEALING):
                     self._record_quietly(
                         task, replicate.wallet, _S.FAILED, Details(cause="REVEAL_TIMEOUT")
                     )

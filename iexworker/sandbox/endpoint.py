@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 JSON = "application/json"
 TEXT = "text/plain;charset=UTF-8"
 IDLE_TIMEOUT_S = 60
+STOP_POLL_S = 0.05
 LONGEST_LINE = 65536
 _DROPS_CONNECTION = frozenset((400, 408, 411, 413, 414, 500, 501, 503))
 """Statuses after which Tomcat closes the connection."""
@@ -123,7 +124,7 @@ class Routes:
             if (match := pattern.fullmatch(request.path))
         ]
         for method, match, handler in fitting:
-            if method == request.method:
+            if method == request.method or (method, request.method) == ("GET", "HEAD"):
                 parts = match.groupdict()
                 return handler(_with_parts(request, parts))
         if fitting:
@@ -171,7 +172,9 @@ class Server:
     def start(self) -> None:
         """Begin to answer, in threads of its own."""
         name = f"http-{self.port}"
-        threading.Thread(target=self._http.serve_forever, name=name, daemon=True).start()
+        threading.Thread(
+            target=self._http.serve_forever, args=(STOP_POLL_S,), name=name, daemon=True
+        ).start()
 
     def stop(self) -> None:
         """Take no more connections; those open end with the process."""

@@ -18,12 +18,13 @@ BLOCKS_BETWEEN_PROBES = 3
 
 
 class ChainHealth:
-    """9.x is out of service until a fresh block was seen; 8.5 starts in service."""
+    """9.x is out of service until it saw a block come in; 8.5 starts in service."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._failed = 0
         self._next_probe_s = 0.0
+        self._first_block: int | None = None
         self._in_service = world.profile is Profile.V8
 
     @property
@@ -36,18 +37,22 @@ class ChainHealth:
         now_s = self._world.clock.now_s()
         if now_s < self._next_probe_s:
             return
-        self._next_probe_s = now_s + BLOCKS_BETWEEN_PROBES * self._world.block_time_s
-        was, self._in_service = self._in_service, self._judge(self._is_fresh(now_s))
+        was, self._in_service = self._in_service, self._judge(self._is_well(now_s))
+        blocks = BLOCKS_BETWEEN_PROBES if self._in_service else 1
+        self._next_probe_s = now_s + blocks * self._world.block_time_s
         if was != self._in_service:
             log.warning("chain health changed", extra={"in_service": self._in_service})
 
-    def _is_fresh(self, now_s: float) -> bool:
+    def _is_well(self, now_s: float) -> bool:
         try:
-            _, at_s = self._world.chain.head()
+            block, at_s = self._world.chain.head()
         except ChainUnreachable:
             return False
-        return self._world.profile is Profile.V8 or now_s - at_s <= SYNC_TIMEOUT_S
+        if self._world.profile is Profile.V8:
+            return True
+        self._first_block = block if self._first_block is None else self._first_block
+        return block > self._first_block and now_s - at_s <= SYNC_TIMEOUT_S
 
-    def _judge(self, answered: bool) -> bool:
-        self._failed = 0 if answered else self._failed + 1
+    def _judge(self, well: bool) -> bool:
+        self._failed = 0 if well else self._failed + 1
         return self._failed < (FAILED_PROBES if self._world.profile is Profile.V8 else 1)

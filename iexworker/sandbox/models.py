@@ -6,7 +6,7 @@ These types are the sandbox's own; the worker's stay out, so that one mistake is
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 ZERO_ADDRESS = "0x" + "00" * 20
@@ -265,9 +265,13 @@ class Task:
         """When the current state began."""
         return self.history[-1].at_ms
 
-    def with_status(self, *statuses: ReplicateStatus) -> Iterator[Replicate]:
-        """Yield the replicates whose current state is one of `statuses`."""
-        return (one for one in self.replicates.values() if one.status in statuses)
+    def every(self) -> list[Replicate]:
+        """Return the replicates there are now; others may join while the list is read."""
+        return list(self.replicates.values())
+
+    def with_status(self, *statuses: ReplicateStatus) -> list[Replicate]:
+        """Return the replicates whose current state is one of `statuses`."""
+        return [one for one in self.every() if one.status in statuses]
 
 
 @dataclass(slots=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hmac
 import json
 import logging
@@ -150,15 +148,13 @@ class ResultProxy:
             (one for one, known in rows if hmac.compare_digest(known.encode(), encoded)), None
         )
 
-    def upload(self, token: str, body: Mapping[str, Any]) -> str:
+    def upload(self, token: str, task_id: str, archive: bytes) -> str:
         """Keep a result and return `/ipfs/<hash>` (2.4); raises `Refused`."""
         wallet = self.wallet_of(token)
         if wallet is None:
             raise Refused("the token is unknown")
-        task_id = str(body.get("chainTaskId") or "")
         if self.has_result(task_id):
             raise Refused("a result is recorded already")
-        archive = _archive(body.get("zip"))
         try:
             self._check_result(wallet, task_id, archive)
         except ChainUnreachable as error:
@@ -218,13 +214,6 @@ class ResultProxy:
     def _one(self, query: str, parameter: str) -> Any:  # noqa: ANN401 - what the column holds
         row = self._database.execute(query, (parameter,)).fetchone()
         return None if row is None else row[0]
-
-
-def _archive(text: object) -> bytes:
-    try:
-        return base64.b64decode(text if isinstance(text, str) else "", validate=True)
-    except binascii.Error as error:
-        raise Refused(f"the zip is no Base64: {error}") from error
 
 
 def authorization(body: object) -> Authorization:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -34,7 +36,6 @@ def proxy_routes(proxy: ResultProxy, profile: Profile) -> Routes:
             ("GET", "/v1/results/{task}/ipfshash", calls.hash),
             ("HEAD", "/v1/results/{task}", calls.check),
             ("GET", "/ipfs/{hash}", calls.content),
-            ("HEAD", "/ipfs/{hash}", calls.content),
         )
     )
 
@@ -63,13 +64,12 @@ class _Calls:
     def upload(self, request: Request) -> Response:
         token = request.header("authorization")
         body = request.json()
-        if not isinstance(body, Mapping):
-            raise HttpError(400)
+        task_id, archive = _result(body)
         try:
-            return as_text(self._proxy.upload(token, body))
+            return as_text(self._proxy.upload(token, task_id, archive))
         except Refused as error:
             wallet = self._proxy.wallet_of(token) or ""
-            raise _refusal("upload refused", body.get("chainTaskId"), wallet, error) from None
+            raise _refusal("upload refused", task_id, wallet, error) from None
 
     def hash(self, request: Request) -> Response:
         name = self._proxy.result_hash(request.parts["task"])
@@ -90,6 +90,18 @@ class _Calls:
         return Response(200, BINARY, content)
 
 
-def _refusal(event: str, task: object, wallet: str, error: Refused) -> HttpError:
+def _result(body: object) -> tuple[str, bytes]:
+    """Read task and archive of a `ResultModel`; the other fields are not looked at (09, 2.4)."""
+    data = body if isinstance(body, Mapping) else {}
+    task_id, text = data.get("chainTaskId"), data.get("zip")
+    if not isinstance(task_id, str) or not isinstance(text, str | None):
+        raise HttpError(400)
+    try:
+        return task_id, base64.b64decode(text or "", validate=True)
+    except binascii.Error:
+        raise HttpError(400) from None
+
+
+def _refusal(event: str, task: str, wallet: str, error: Refused) -> HttpError:
     log.warning(event, extra={"task": task, "worker": wallet, "reason": str(error)})
     return HttpError(error.status, with_body=False)

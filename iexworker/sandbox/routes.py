@@ -20,7 +20,6 @@ from iexworker.sandbox.endpoint import (
 from iexworker.sandbox.models import Profile
 from iexworker.sandbox.push import POLLING, STREAMING, Broker
 from iexworker.sandbox.scheduler import OutOfService, Scheduler
-from iexworker.sandbox.taskview import task_json
 
 _T = TypeVar("_T")
 
@@ -108,23 +107,10 @@ class _Calls:
         return as_json(outcome.action.value, outcome.verdict.value)
 
     def task(self, request: Request) -> Response:
-        task = self._scheduler.task(request.parts["task"])
-        if task is None:
-            raise HttpError(404, with_body=False)
-        return as_json(task_json(task, self._base_url))
+        return _found(self._scheduler.task(request.parts["task"], self._base_url))
 
     def logs(self, request: Request) -> Response:
-        task = self._scheduler.task(request.parts["task"])
-        replicate = task.replicates.get(request.parts["wallet"]) if task else None
-        if replicate is None or replicate.stdout is None:
-            raise HttpError(404, with_body=False)
-        return as_json(
-            {
-                "walletAddress": replicate.wallet,
-                "stdout": replicate.stdout,
-                "stderr": replicate.stderr,
-            }
-        )
+        return _found(self._scheduler.logs(request.parts["task"], request.parts["wallet"]))
 
     def _wallet(self, authorization: str) -> str:
         wallet = None
@@ -173,6 +159,12 @@ class _Channel:
             return Response(500, TEXT, b"Broken JSON encoding.")
         self._broker.take(session, texts)
         return Response(204, TEXT)
+
+
+def _found(body: dict[str, object] | None) -> Response:
+    if body is None:
+        raise HttpError(404, with_body=False)
+    return as_json(body)
 
 
 def _known(text: str | None) -> str:

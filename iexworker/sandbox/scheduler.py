@@ -6,6 +6,7 @@ alone moves tasks and runs the timers.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import uuid
@@ -36,10 +37,14 @@ from iexworker.sandbox.push import notification, notification_extra
 from iexworker.sandbox.replicates import Outcome, Replicates
 from iexworker.sandbox.supply import Missed, Supply
 from iexworker.sandbox.tasks import Tasks
+from iexworker.sandbox.taskview import logs_json, task_json
 from iexworker.sandbox.world import World
 
 log = logging.getLogger(__name__)
 
+CHAIN_PAUSE_S = 1.0
+WATCH_PER_BLOCK = 0.25
+"""Part of a block time after which the tasks that wait for the chain are looked at again."""
 EARLY_MS = 500
 """How much sooner than the period a work request may come."""
 _WATCHED = (TaskStatus.RECEIVED, TaskStatus.INITIALIZING, TaskStatus.FINALIZING)
@@ -84,10 +89,10 @@ class Scheduler:
         self._last_demand_ms: dict[str, int] = {}
         self._health = ChainHealth(world)
         self._replicates = Replicates(world, book)
-        self._tasks = Tasks(world, book, self._replicates)
+        self.tasks = Tasks(world, book, self._replicates)
         self._supply = Supply(world, book, self._replicates)
         self._detectors = Detectors(world, book, self._replicates, self._last_alive_s)
-        self._next_look_s = 0.0
+        self._next_look_s = self._next_watch_s = 0.0
 
     # --- calls -----------------------------------------------------------------------------------
 
@@ -164,9 +169,18 @@ class Scheduler:
         self._require_service()
         return self._replicates.update(task_id, wallet, status, details, Modifier.WORKER)
 
-    def task(self, task_id: str) -> Task | None:
-        """Find a task."""
-        return self._book.tasks.get(task_id)
+    def task(self, task_id: str, base_url: str) -> dict[str, object] | None:
+        """Describe a task (`GET /tasks/<id>`)."""
+        with self._book.lock:
+            task = self._book.tasks.get(task_id)
+            return None if task is None else task_json(task, base_url)
+
+    def logs(self, task_id: str, wallet: str) -> dict[str, object] | None:
+        """Give what the app wrote on one worker."""
+        with self._book.lock:
+            task = self._book.tasks.get(task_id)
+            replicate = task.replicates.get(wallet) if task else None
+            return None if replicate is None else logs_json(replicate)
 
     def authorization(self, task: Task, wallet: str) -> dict[str, object]:
         """Sign that `wallet` may contribute to the task (5.7)."""
@@ -215,49 +229,50 @@ class Scheduler:
 
     # --- the engine's own thread -----------------------------------------------------------------
 
-    def turn(self) -> None:
-        """Do what was asked for, look at the chain when it is time, run the timers that are due."""
+    def turn(self, wait_s: float = 0) -> None:
+        """Do what is asked for within `wait_s`, and all that it is time for."""
         self._health.probe()
         try:
+            self._settle(wait_s)
             self._look_at_chain()
             self._detectors.run_due()
-            self.settle()
+            self._settle(0)
         except ChainUnreachable as error:
             log.warning("the chain does not answer", extra={"error": str(error)})
+            self._world.clock.sleep(CHAIN_PAUSE_S)
         self._book.flush()
 
-    def settle(self) -> None:
-        """Do what was asked for until nothing is left."""
-        while True:
-            try:
-                what, task_id = self._world.asked.get_nowait()
-            except queue.Empty:
-                return
-            task = self._book.tasks.get(task_id)
-            if task is None:
-                continue
-            try:
-                self._do(what, task)
-            except ChainUnreachable:
-                self._world.asked.put((what, task_id))
-                raise
+    def _settle(self, wait_s: float) -> None:
+        """Do what was asked for until nothing is left; wait for the first."""
+        asked = self._world.asked
+        with contextlib.suppress(queue.Empty):
+            what, task_id = asked.get(timeout=wait_s) if wait_s else asked.get_nowait()
+            while True:
+                self._do(what, task_id)
+                what, task_id = asked.get_nowait()
 
-    def _do(self, what: str, task: Task) -> None:
-        if what == "search":
-            self._detectors.find_contributions(task)
-        else:
-            self._tasks.update(task)
+    def _do(self, what: str, task_id: str) -> None:
+        task = self._book.tasks[task_id]
+        try:
+            if what == "search":
+                self._detectors.find_contributions(task)
+            else:
+                self.tasks.update(task)
+        except ChainUnreachable:
+            self._world.asked.put((what, task_id))
+            raise
 
     def _look_at_chain(self) -> None:
         now_s = self._world.clock.now_s()
-        with self._book.lock:
-            watched = [one for one in self._book.tasks.values() if one.status in _WATCHED]
-        for task in watched:
-            self._tasks.update(task)
-        if now_s < self._next_look_s:
-            return
-        self._next_look_s = now_s + self._world.timers.poll_s
-        self._find_deals()
+        if now_s >= self._next_watch_s:
+            self._next_watch_s = now_s + WATCH_PER_BLOCK * self._world.block_time_s
+            with self._book.lock:
+                watched = [one for one in self._book.tasks.values() if one.status in _WATCHED]
+            for task in watched:
+                self.tasks.update(task)
+        if now_s >= self._next_look_s:
+            self._next_look_s = now_s + self._world.timers.poll_s
+            self._find_deals()
 
     def _find_deals(self) -> None:
         head = self._world.chain.head()[0]
@@ -269,7 +284,7 @@ class Scheduler:
                 log.warning("deal unreadable", extra={"deal": deal_id})
                 continue
             for index in range(deal.first, deal.first + deal.size):
-                self._tasks.receive(deal, index, hashing.task_id(deal_id, index))
+                self.tasks.receive(deal, index, hashing.task_id(deal_id, index))
         with self._book.lock:
             self._book.seen_until(head)
 

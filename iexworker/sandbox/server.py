@@ -10,7 +10,6 @@ import argparse
 import logging
 import signal
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,8 +30,9 @@ from iexworker.sandbox.world import WallClock, World
 
 log = logging.getLogger(__name__)
 
-TURN_S = 0.05
-"""How long the engine rests between two looks at what was asked for."""
+TURN_S = 0.1
+"""How long the engine waits for something to do before it looks at clock and chain."""
+STUMBLE_PAUSE_S = 1.0
 
 
 class SandboxServer:
@@ -99,11 +99,10 @@ class SandboxServer:
     def _run_engine(self) -> None:
         while not self._ended.is_set():
             try:
-                self._scheduler.turn()
+                self._scheduler.turn(TURN_S)
             except Exception:
                 log.exception("the engine stumbled")
-                time.sleep(1)
-            self._ended.wait(TURN_S)
+                self._ended.wait(STUMBLE_PAUSE_S)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -91,7 +91,7 @@ class Supply:
     def _needs_weight(self, task: Task) -> bool:
         """Whether what is contributed and what is under way cannot make the consensus yet."""
         oldest_ms = self._world.now_ms() - task.deal.max_execution_ms
-        every = task.replicates.values()
+        every = task.every()
         voted: Counter[str] = Counter()
         for one in every:
             if one.last_relevant is _S.CONTRIBUTED:
@@ -120,12 +120,13 @@ class Supply:
         found = []
         for task in tasks:
             replicate = task.replicates[worker.wallet]
-            if not workflow.allowed(replicate.last_relevant, _S.RECOVERING):
-                continue
             missed = self._missed(task, replicate, block)
-            if missed is not None:
+            if missed is None:
+                continue
+            found.append(missed)
+            # One that gave up is told to contribute like the others, yet nothing is recorded.
+            if workflow.allowed(replicate.status, _S.RECOVERING):
                 self._replicates.update(task.task_id, worker.wallet, _S.RECOVERING)
-                found.append(missed)
         return found
 
     def _missed(self, task: Task, replicate: Replicate, block: int) -> Missed | None:

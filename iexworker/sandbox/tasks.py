@@ -17,6 +17,7 @@ from iexworker.sandbox.models import (
     AbortCause,
     Action,
     Deal,
+    Profile,
     Replicate,
     ReplicateStatus,
     Task,
@@ -52,6 +53,7 @@ class Tasks:
         self._book = book
         self._replicates = replicates
         self._choose = choose
+        self._sent: set[str] = set()
         self._steps: dict[TaskStatus, Callable[[Task], bool]] = {
             _T.RECEIVED: self._initialize,
             _T.INITIALIZING: self._await_initialization,
@@ -96,27 +98,27 @@ class Tasks:
     # --- from the deal to the first worker -------------------------------------------------------
 
     def _initialize(self, task: Task) -> bool:
-        if self._world.chain.task(task.task_id) is None:
-            task.transaction = self._world.chain.initialize(task.deal.deal_id, task.index)
         self._change(task, _T.INITIALIZING)
         return True
 
     def _await_initialization(self, task: Task) -> bool:
-        outcome = task.transaction and self._world.chain.mined(task.transaction)
-        if outcome and outcome.succeeded:
-            task.initialization_block = outcome.block
-        # Somebody else's transaction will do as well: what counts is the task on chain.
+        """Send the transaction; what counts is the task on chain, whoever brought it there."""
+        outcome = self._world.chain.mined(task.transaction) if task.transaction else None
         if self._world.chain.task(task.task_id) is not None:
+            if outcome and outcome.succeeded:
+                task.initialization_block = outcome.block
             task.transaction = None
             self._change(task, _T.INITIALIZED)
             return True
         if outcome and not outcome.succeeded:
             self._change(task, _T.INITIALIZE_FAILED, reason="the transaction reverted")
             return True
+        if task.transaction not in self._sent:
+            self._note(task, self._world.chain.initialize(task.deal.deal_id, task.index))
         return False
 
     def _start(self, task: Task) -> bool:
-        if any(one.has(_S.STARTED) for one in task.replicates.values()):
+        if any(one.has(_S.STARTED) for one in task.every()):
             self._change(task, _T.RUNNING)
             return True
         return self._expire(task)
@@ -136,7 +138,7 @@ class Tasks:
             task.consensus, task.consensus_block = found.consensus, block
             task.reveal_deadline_s, task.winners = found.reveal_deadline_s, found.winners
             self._change(task, _T.CONSENSUS_REACHED)
-            every = task.replicates.values()
+            every = task.every()
             winners = [one.wallet for one in every if one.contribution_hash == found.consensus]
             losers = [one.wallet for one in every if one.wallet not in winners]
         push = self._world.push
@@ -147,11 +149,11 @@ class Tasks:
 
     def _see_finalized(self, task: Task) -> bool:
         """Take the result of a worker that contributed and finalized in one transaction."""
-        done = next(task.with_status(_S.CONTRIBUTE_AND_FINALIZE_DONE), None)
-        if done is None:
+        done = task.with_status(_S.CONTRIBUTE_AND_FINALIZE_DONE)
+        if not done:
             return False
         with self._book.lock:
-            task.result_link, task.callback_data = done.result_link, done.callback_data
+            task.result_link, task.callback_data = done[0].result_link, done[0].callback_data
             self._change(task, _T.FINALIZED)
         return True
 
@@ -173,15 +175,19 @@ class Tasks:
     # --- reveal and upload -----------------------------------------------------------------------
 
     def _see_first_reveal(self, task: Task) -> bool:
-        if next(task.with_status(_S.REVEALED), None) is None:
-            return False
-        self._change(task, _T.AT_LEAST_ONE_REVEALED)
-        return True
+        """See that somebody has revealed; in 9.x an absence hides it, in 8.5 only later (H25)."""
+        if self._world.profile is Profile.V8:
+            seen = any(one.last_relevant is _S.REVEALED for one in task.every())
+        else:
+            seen = bool(task.with_status(_S.REVEALED))
+        if seen:
+            self._change(task, _T.AT_LEAST_ONE_REVEALED)
+        return seen
 
     def _request_upload(self, task: Task) -> bool:
         """Ask one worker that is REVEALED now; an absence hides that state (04, 11.1)."""
         with self._book.lock:
-            revealed = list(task.with_status(_S.REVEALED))
+            revealed = task.with_status(_S.REVEALED)
             if not revealed:
                 return False
             chosen = self._choose(revealed)
@@ -193,7 +199,7 @@ class Tasks:
 
     def _see_upload(self, task: Task) -> bool:
         with self._book.lock:
-            uploaded = next((one for one in task.replicates.values() if _has_uploaded(one)), None)
+            uploaded = next(filter(_has_uploaded, task.every()), None)
             if uploaded is not None:
                 task.uploader = uploaded.wallet
                 task.result_link = uploaded.result_link
@@ -211,32 +217,44 @@ class Tasks:
         found = self._world.chain.task(task.task_id)
         if found is None or found.status is not ChainTaskStatus.REVEALING:
             return False
-        revealed = sum(one.has(_S.REVEALED) for one in task.replicates.values())
+        revealed = sum(one.has(_S.REVEALED) for one in task.every())
         complete = found.reveals == found.winners
         late = self._is_past(found.reveal_deadline_s) and found.reveals > 0
         if revealed != found.reveals or not (complete or late):
             return False
-        callback_data = (task.callback_data or "") if task.deal.has_callback else ""
-        task.transaction = self._world.chain.finalize(
-            task.task_id, task.result_link or "", callback_data
-        )
         self._change(task, _T.FINALIZING)
         return True
 
     def _await_finalization(self, task: Task) -> bool:
-        """Wait for the receipt, and no less than the real scheduler takes to hear of it."""
-        if self._world.now_ms() < task.since_ms + self._world.timers.finalize_delay_s * 1000:
-            return False
+        """Send the transaction; take its end as late as the real scheduler hears of it."""
         found = self._world.chain.task(task.task_id)
         if found is not None and found.status is ChainTaskStatus.COMPLETED:
+            heard_ms = task.since_ms + self._world.timers.finalize_delay_s * 1000
+            if self._world.now_ms() < heard_ms:
+                return False
             task.transaction = None
             self._change(task, _T.FINALIZED)
             return True
-        outcome = task.transaction and self._world.chain.mined(task.transaction)
+        outcome = self._world.chain.mined(task.transaction) if task.transaction else None
         if outcome and not outcome.succeeded:
             self._change(task, _T.FINALIZE_FAILED, reason="the transaction reverted")
             return True
+        if task.transaction not in self._sent:
+            self._send_finalization(task)
         return False
+
+    def _send_finalization(self, task: Task) -> None:
+        link = task.result_link or ""
+        # Without a callback the contract would refuse the data.
+        callback_data = (task.callback_data or "") if task.deal.has_callback else ""
+        self._note(task, self._world.chain.finalize(task.task_id, link, callback_data))
+
+    def _note(self, task: Task, transaction: str) -> None:
+        """Remember a transaction; one of an earlier process may be lost and is sent again."""
+        self._sent.add(transaction)
+        with self._book.lock:
+            task.transaction = transaction
+            self._book.touch(task)
 
     def _complete(self, task: Task) -> bool:
         self._change(task, _T.COMPLETED)
@@ -253,7 +271,7 @@ class Tasks:
     def _dismiss(self, task: Task) -> None:
         """Take the task off the lists of all its workers."""
         with self._book.lock:
-            for wallet in task.replicates:
+            for wallet in list(task.replicates):
                 worker = self._book.workers.get(wallet)
                 if worker is not None:
                     worker.leave([task.task_id])
@@ -277,7 +295,7 @@ def consensus_known(task: Task, found: ChainTask) -> bool:
         return False
     winners = [
         one
-        for one in task.replicates.values()
+        for one in task.every()
         if one.last_relevant is _S.CONTRIBUTED and one.contribution_hash == found.consensus
     ]
     return len(winners) >= found.winners

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from iexworker.sandbox.endpoint import timestamp
-from iexworker.sandbox.models import Replicate, Task
+from iexworker.sandbox.models import Replicate, Task, TaskStatus
 
 
 def task_json(task: Task, base_url: str) -> dict[str, object]:
     """Return the `TaskModel` of a task; addresses in it start with `base_url`."""
     deal = task.deal
-    known = task.initialization_block > 0
+    known = task.status not in (TaskStatus.RECEIVED, TaskStatus.INITIALIZING)
     return {
         "chainTaskId": task.task_id,
-        "replicates": [_replicate_json(task, one, base_url) for one in task.replicates.values()],
+        "replicates": [_replicate_json(task, one, base_url) for one in task.every()],
         "maxExecutionTime": deal.max_execution_ms,
         "tag": deal.tag,
         "dappType": deal.app_type,
@@ -23,7 +23,7 @@ def task_json(task: Task, base_url: str) -> dict[str, object]:
         "trust": deal.trust,
         "uploadingWorkerWalletAddress": task.uploader,
         "consensus": task.consensus,
-        "contributionDeadline": timestamp(deal.contribution_deadline_s),
+        "contributionDeadline": timestamp(deal.contribution_deadline_s) if known else None,
         "revealDeadline": timestamp(task.reveal_deadline_s) if task.reveal_deadline_s else None,
         "finalDeadline": timestamp(deal.final_deadline_s) if known else None,
         "resultLink": task.result_link,
@@ -32,6 +32,17 @@ def task_json(task: Task, base_url: str) -> dict[str, object]:
             {"date": timestamp(one.at_ms / 1000), "status": one.status.value}
             for one in task.history
         ],
+    }
+
+
+def logs_json(replicate: Replicate) -> dict[str, object] | None:
+    """Return the `ComputeLogs` of a replicate, None while there are none."""
+    if replicate.stdout is None:
+        return None
+    return {
+        "walletAddress": replicate.wallet,
+        "stdout": replicate.stdout,
+        "stderr": replicate.stderr,
     }
 
 

@@ -101,8 +101,8 @@ def compute(worker: TinyWorker, task: str) -> None:
     for before, after, answer in BEFORE_COMPUTED:
         assert worker.tell(task, before, after) == answer
     worker.tell(task, "COMPUTING")
-    answer = worker.update(task, "COMPUTED", computeLogs={"stdout": "done\n"}, exitCode=0)
-    assert answer.json() == "PLEASE_CONTRIBUTE"
+    computed = worker.update(task, "COMPUTED", computeLogs={"stdout": "done\n"}, exitCode=0)
+    assert computed.json() == "PLEASE_CONTRIBUTE"
 
 
 def test_a_task_runs_from_the_deal_to_completed(

@@ -1,4 +1,4 @@
-"""A worker by hand, in straight lines: what docs/spec/03 says on the wire, and nothing of iexworker's.
+"""A worker by hand, in straight lines: what docs/spec/03 says on the wire, nothing of ours.
 
 It computes nothing: the result is a text that the test gives.
 """
@@ -96,7 +96,7 @@ class TinyWorker:
         ).json()
         return found
 
-    # --- notifications -----------------------------------------------------------------------------
+    # --- notifications ---
 
     def listen(self) -> None:
         threading.Thread(target=self._receive, daemon=True).start()
@@ -143,7 +143,7 @@ class TinyWorker:
         assert message["taskNotificationType"] == kind, message
         return message
 
-    # --- statuses and transactions -------------------------------------------------------------------
+    # --- statuses and transactions ---
 
     def update(self, task: str, status: str, **details: object) -> requests.Response:
         body = {
