@@ -19,8 +19,8 @@ def table(values: Mapping[str, float]) -> str:
     return "\n".join(_line(row, widths) for row in rows)
 
 
-def document(values: Mapping[str, float]) -> dict[str, object]:
-    """Return the same with what the machine is."""
+def document(values: Mapping[str, float], busy_percent: float) -> dict[str, object]:
+    """Return the same with what the machine is, and how busy it was with other things before."""
     return {
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
@@ -28,6 +28,7 @@ def document(values: Mapping[str, float]) -> dict[str, object]:
             "cpus": len(os.sched_getaffinity(0)),
             "system": platform.platform(),
             "python": platform.python_version(),
+            "busy_percent_before": busy_percent,
         },
         "figures": [_entry(figure, values[figure.name]) for figure in measured(values)],
     }
