@@ -17,6 +17,9 @@ from web3.types import RPCEndpoint, RPCResponse
 
 from iexworker.chain import revert
 from iexworker.errors import ChainError
+from iexworker.recursion import restore_limit
+
+restore_limit()
 
 log = logging.getLogger(__name__)
 

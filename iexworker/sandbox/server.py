@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from iexworker import logs
+from iexworker.recursion import restore_limit
 from iexworker.sandbox.book import Book
 from iexworker.sandbox.chain import LocalChain
 from iexworker.sandbox.endpoint import Server
@@ -109,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="iexworker.sandbox.server", description=__doc__)
     parser.add_argument("--dir", type=Path, required=True, help="the network's folder")
+    restore_limit()
     network = load(parser.parse_args(arguments).dir)
     logs.setup("sandbox")
     # Blocked in every thread and taken here alone, so that a signal ends us between two steps.
