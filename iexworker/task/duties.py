@@ -165,9 +165,8 @@ class TaskDuties:
     def outcome(self, message: Outcome) -> None:
         """Take what a slot has found."""
         step = Step(message.step)
-        found = orders.read_outcome(
-            self._with.folder_of(message.task_id), message.step, message.attempt
-        )
+        folder = self._with.folder_of(message.task_id)
+        found = orders.read_outcome(folder, message.step, message.attempt)
         if found is None:
             # The slot says it is there, so the file was lost or garbled: the step has failed.
             log.error("outcome missing", extra={"task": message.task_id, "step": message.step})
@@ -179,7 +178,7 @@ class TaskDuties:
                 ok=found.ok,
                 cause=found.cause,
                 digest=found.digest,
-                callback_data=found.callback_data,
+                callback_data=_callback_data(folder, found),
                 exit_code=found.exit_code,
                 with_logs=found.with_logs,
             )
@@ -388,6 +387,13 @@ async def patiently(call: Callable[[], Awaitable[T]], until_s: float) -> T:
             log.warning("chain not read, trying again", extra={"error": str(error)})
         await asyncio.sleep(pause_s)
     raise AssertionError("pauses never end")
+
+
+def _callback_data(folder: Path, found: orders.StepOutcome) -> str | None:
+    """Return the callback data where the deal asks for some: elsewhere it makes finalize revert."""
+    order = orders.read_order(folder)
+    wanted = order is not None and order.description.has_callback
+    return found.callback_data if wanted else None
 
 
 def _delete(folder: Path) -> bool:
