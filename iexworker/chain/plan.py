@@ -49,7 +49,7 @@ def moves(
         if transaction.state in FREE and transaction.nonce >= facts.nonces.latest:
             slots[transaction.nonce].append(transaction)
     board = _Board(_alive(entries), waiting, facts, policy)
-    floor = max(facts.nonces.pending, facts.nonces.latest, facts.settled_nonce + 1)
+    floor = max(facts.nonces.pending, facts.nonces.latest)
     planned: list[Move] = []
     for nonce in sorted({*slots, *range(floor, max(slots, default=-1))}):
         planned += board.slot(nonce, slots[nonce]) if nonce in slots else [board.gap(nonce)]
@@ -111,8 +111,13 @@ class _Board:
         return self.policy.rule.price_wei(self.facts.network_wei)
 
     def gap(self, nonce: int) -> Move:
-        """Plan for a nonce below one of ours that nobody uses: it holds everything above back."""
-        return Sign(nonce, self._taker(), self.price_wei)
+        """Plan for a nonce below one of ours that nobody uses: it holds everything above back.
+
+        One that was spent before is free again after a reorganisation, or the node is late: no
+        action is risked on it.
+        """
+        taker = self._taker() if nonce > self.facts.settled_nonce else None
+        return Sign(nonce, taker, self.price_wei)
 
     def slot(self, nonce: int, rivals: Sequence[Transaction]) -> list[Move]:
         """Plan for a free nonce of ours; the transaction signed last is the one that is meant."""

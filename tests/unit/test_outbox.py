@@ -700,8 +700,13 @@ class Histories(RuleBasedStateMachine):
         for _ in range(40):
             for result in self.bench.turn():
                 self._check(result)
-        assert not self.bench.outbox.busy
+        assert not self.bench.ledger.any_in_flight()
         assert self.chain.nonces.latest == self.chain.nonces.pending
+        for entry in self.bench.ledger.open_entries():
+            # A reveal waits for its contribution, which a reorganisation took away.
+            made = self.chain.contribution(entry.action.task_id)
+            assert entry.action.kind is ActionKind.REVEAL
+            assert made.status is ContributionStatus.UNSET
         for key, action in self.wanted.items():
             if key not in self.abandoned and action.kind is ActionKind.CONTRIBUTE:
                 assert shown_done(self.chain, action), action
