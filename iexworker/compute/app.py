@@ -68,6 +68,10 @@ class App:
         """Return the app's container when a dead process of ours left one to take up."""
         return self.runner.adoptable(self.container)
 
+    def clear(self) -> None:
+        """End and remove what an earlier attempt has left; raises `DockerError`."""
+        self.runner.clear(self.container)
+
     def run(
         self, limit_s: float, cancellation: Cancellation, adopted: ContainerState | None
     ) -> Run:
@@ -75,21 +79,26 @@ class App:
 
         Raises `Trouble` when our disk is full at the end, `DockerError` and `Cancelled`.
         """
-        folder = self.folder
-        with Capture(folder.stream("stdout"), folder.stream("stderr")) as capture:
-            if adopted is not None:
-                log.info("container adopted", extra={"task": folder.root.name})
-                run = self.runner.adopt(adopted, limit_s, capture, cancellation)
-            else:
-                folder.prepare_run()
-                folder.input_used.touch()
-                run = self.runner.run(self.container, limit_s, capture, cancellation)
+        if adopted is None:
+            self.folder.prepare_run()
+            self.folder.input_used.touch()
+        else:
+            log.info("container adopted", extra={"task": self.folder.root.name})
+        run = self._run(limit_s, cancellation, adopted)
         self._check_disk()
         if run.status is RunStatus.SUCCESS:
-            output.keep_streams(folder)
+            output.keep_streams(self.folder)
         if self.settings.developer_logger:
-            devlog.write(folder)
+            devlog.write(self.folder)
         return run
+
+    def _run(
+        self, limit_s: float, cancellation: Cancellation, adopted: ContainerState | None
+    ) -> Run:
+        with Capture(self.folder.stream("stdout"), self.folder.stream("stderr")) as capture:
+            if adopted is not None:
+                return self.runner.adopt(adopted, limit_s, capture, cancellation)
+            return self.runner.run(self.container, limit_s, capture, cancellation)
 
     def _check_disk(self) -> None:
         """Refuse a result that may lack what our full disk did not take."""

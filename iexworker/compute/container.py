@@ -91,9 +91,9 @@ class Runner:
     ) -> Run:
         """Run the container for at most `limit_s` seconds; its output is in `capture` at return.
 
-        Raises `Cancelled` (the container is gone then) and `DockerError` when the engine fails.
+        The way must be clear. Raises `Cancelled` (the container is gone then), and `DockerError`
+        when the engine fails.
         """
-        self._clear(spec)
         self._deaths.listen()
         try:
             container = self._engine.create(spec)
@@ -160,8 +160,11 @@ class Runner:
         if watch.engine_lost:
             raise DockerError("the Docker engine went down and took the container with it")
 
-    def _clear(self, spec: ContainerSpec) -> None:
-        """Remove what stands in the way: our own leftovers, and a Java worker's by its name."""
+    def clear(self, spec: ContainerSpec) -> None:
+        """Remove what stands in the way: our own leftovers, and a Java worker's by its name.
+
+        To be done before the folders are prepared, which a leftover may still write to.
+        """
         for found in self._engine.find(_identity(spec)):
             self._engine.remove(found.id)
         namesake = self._engine.state(spec.name)

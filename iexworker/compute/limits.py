@@ -60,12 +60,10 @@ def _bounds(settings: Settings) -> dict[str, Any]:
 
 
 def gpu_request(gpus: str) -> DeviceRequest:
-    """Return the device request for `all`, a count, or GPU indexes and ids parted by commas."""
+    """Return the device request for `all`, or for GPU numbers and UUIDs parted by commas."""
     text = gpus.strip()
     capabilities = [["gpu"]]
     if text == "all":
         return DeviceRequest(count=-1, capabilities=capabilities)
-    if text.startswith("count="):
-        return DeviceRequest(count=int(text.removeprefix("count=")), capabilities=capabilities)
     identifiers = [item.strip() for item in text.split(",") if item.strip()]
     return DeviceRequest(device_ids=identifiers, capabilities=capabilities)

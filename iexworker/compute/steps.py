@@ -19,6 +19,7 @@ from iexworker.compute import app, images, output
 from iexworker.compute.cancellation import Cancellation, Cancelled
 from iexworker.compute.container import Run, Runner
 from iexworker.compute.data import Inputs, InputsFailed
+from iexworker.compute.deaths import Deaths
 from iexworker.compute.download import Download
 from iexworker.compute.engine import Engine
 from iexworker.compute.faults import PATIENCE_S, Blame, Patience, Trouble
@@ -57,6 +58,7 @@ class Tools:
     settings: Settings
     owner: Owner
     engine: Engine
+    deaths: Deaths
     runner: Runner
     scheduler_answers: Callable[[], bool]
     network_patience_s: float = PATIENCE_S
@@ -195,6 +197,7 @@ class Steps:
             if not self._image_present():
                 message = f"{self._task.app_image} is not here any more"
                 return Done(self._failed("compute", APP_NOT_FOUND, message))
+            run.clear()
             self._restore_inputs()
         ended = run.run(self._task.max_execution_time_s, self._cancellation, adopted)
         return Done(self._computed(ended), ended.container)

@@ -76,6 +76,8 @@ class Slot:
             self._entry.tick()
             self._wait()
         self._entry.write(state=State.STOPPING)
+        if self._job is None:
+            self._workbench.close()
 
     def _leaving(self) -> bool:
         """Whether to leave now: told to, and the step is over or out of grace."""
@@ -219,6 +221,12 @@ class Workbench:
         self._durations = context.ring.writer(slot)
         self._tools_made: Tools | None = None
 
+    def close(self) -> None:
+        """Drop the connections to the engine."""
+        if self._tools_made is not None:
+            self._tools_made.deaths.close()
+            self._tools_made.engine.close()
+
     def serve(self, message: Order, cancellation: Cancellation) -> None:
         """Do what the order says, or answer again; raises `Cancelled`."""
         folder = self._settings.task_dir(message.task_id)
@@ -300,11 +308,13 @@ class Workbench:
             address = self._settings.docker_host
             engine = Engine(address)
             owner = self._owner()
+            deaths = Deaths(address, owner.wallet)
             self._tools_made = Tools(
                 settings=self._settings,
                 owner=owner,
                 engine=engine,
-                runner=Runner(engine, Deaths(address, owner.wallet)),
+                deaths=deaths,
+                runner=Runner(engine, deaths),
                 scheduler_answers=self._scheduler_answers,
             )
         return self._tools_made

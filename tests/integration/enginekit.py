@@ -94,7 +94,8 @@ class Bench:
     def task(self, script: str, **changes: Any) -> TaskDescription:
         """Return a standard task whose app runs a shell script, written without quotes of '."""
         params = DealParams(args=f"/bin/sh -c '{script}'")
-        return replace(_TASK, task_id=new_task(), app_image=self.image, params=params, **changes)
+        plain = replace(_TASK, task_id=new_task(), app_image=self.image, params=params)
+        return replace(plain, **changes)
 
 
 def make_settings(base_dir: Path, **changes: Any) -> Settings:

@@ -76,6 +76,7 @@ class World:
 
     def run(self, script: str | ContainerSpec, limit_s: float = 30.0) -> Run:
         spec = self.bench.spec(script) if isinstance(script, str) else script
+        self.runner.clear(spec)
         with self.capture() as capture:
             return self.runner.run(spec, limit_s, capture, self.cancellation)
 

@@ -1,0 +1,378 @@
+"""A compute process as scheduling and the parent see it, on a real engine."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import hashlib
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from multiprocessing.context import ForkProcess
+from pathlib import Path
+
+import pytest
+from enginekit import (
+    ADDRESS,
+    Bench,
+    eventually,
+    image_of_this_run,
+    make_settings,
+    new_wallet,
+    remove_containers,
+)
+
+from iexworker.chain.models import TaskDescription
+from iexworker.compute import labels
+from iexworker.compute.engine import Engine
+from iexworker.compute.folders import TaskFolder
+from iexworker.core.messages import Profile
+from iexworker.procs import compute
+from iexworker.procs.context import Channels, Context, compute_role, roles
+from iexworker.secrets import Secrets
+from iexworker.shared.board import Board, State
+from iexworker.shared.channels import (
+    Cancel,
+    Channel,
+    Hello,
+    Message,
+    Order,
+    Outcome,
+    Ready,
+    Stop,
+    Token,
+)
+from iexworker.shared.ring import Ring
+from iexworker.task import orders
+
+pytestmark = [
+    pytest.mark.docker,
+    # The SDK leaves a socket open whose connection was refused.
+    pytest.mark.filterwarnings("ignore:.*:pytest.PytestUnraisableExceptionWarning"),
+]
+
+ROLE = compute_role(0)
+RESULT = 'echo -n A > /iexec_out/r; echo "{\\"deterministic-output-path\\":\\"/iexec_out/r\\"}"'
+WRITE_RESULT = f"{RESULT} > /iexec_out/computed.json"
+DIGEST_OF_A = "0x" + hashlib.sha256(b"A").hexdigest()
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    made = Engine(ADDRESS)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def image(engine: Engine) -> Iterator[str]:
+    with image_of_this_run(engine) as reference:
+        yield reference
+
+
+class Partners:
+    """Scheduling and the parent of one slot."""
+
+    def __init__(self, engine: Engine, bench: Bench) -> None:
+        self.engine = engine
+        self.bench = bench
+        self.context = Context(
+            role=ROLE,
+            slot=0,
+            settings=bench.settings,
+            board=Board.create(roles(1)),
+            ring=Ring.create(1, 10),
+            channels=Channels.create(1),
+            control=Channel("control"),
+            reports=Channel("reports"),
+            secrets=Secrets({}),
+            boot_id="boot",
+            parent_pid=os.getpid(),
+            fail_fast=False,
+        )
+        self.context.board.facts.set(wallet=bench.wallet)
+        self.orders = self.context.channels.orders[0]
+        self.outcomes = self.context.channels.outcomes[0]
+        self.thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Let the slot serve in a thread of this process."""
+        self.thread = threading.Thread(target=compute.run, args=(self.context,))
+        self.thread.start()
+        self.expect_greeting()
+
+    def fork(self) -> ForkProcess:
+        """Let the slot serve in a process of its own."""
+        process = multiprocessing.get_context("fork").Process(
+            target=compute.run, args=(self.context,)
+        )
+        process.start()
+        self.expect_greeting()
+        return process
+
+    def expect_greeting(self) -> None:
+        hello = self.hear()
+        assert isinstance(hello, Hello) and hello.role == ROLE
+        assert self.context.reports.get(timeout=10) == Ready(ROLE)
+
+    def stop(self, grace_s: float = 0.0) -> None:
+        if self.thread is not None:
+            self.context.control.put_nowait(Stop(grace_s))
+            self.thread.join(30)
+            assert not self.thread.is_alive()
+            self.thread = None
+
+    def close(self) -> None:
+        self.stop()
+        for channel in (
+            *self.context.channels.orders,
+            *self.context.channels.outcomes,
+            self.context.channels.tokens,
+            self.context.channels.heartbeat_events,
+            self.context.control,
+            self.context.reports,
+        ):
+            channel.close()
+        gc.collect()
+
+    def task(self, script: str) -> TaskDescription:
+        """Write the order of a new task to its folder."""
+        description = self.bench.task(script)
+        folder = self.bench.settings.task_dir(description.task_id)
+        orders.write_order(folder, orders.TaskOrder(description, Profile.V9))
+        return description
+
+    def send(self, task: TaskDescription, attempt: int = 1, step: str = "compute") -> Order:
+        order = Order(task.task_id, step, attempt)
+        self.orders.put_nowait(order)
+        return order
+
+    def hear(self, seconds: float = 30.0) -> Message:
+        return self.outcomes.get(timeout=seconds)
+
+    def silent(self, seconds: float) -> bool:
+        try:
+            self.hear(seconds)
+        except queue.Empty:
+            return True
+        return False
+
+    def found(self, task: TaskDescription, step: str = "compute") -> orders.StepOutcome:
+        outcome = orders.read_outcome(self.bench.settings.task_dir(task.task_id), step)
+        assert outcome is not None
+        return outcome
+
+    def folder(self, task: TaskDescription) -> TaskFolder:
+        return TaskFolder(self.bench.settings.task_dir(task.task_id))
+
+    def state(self) -> State:
+        return self.context.board.entry(ROLE).read().state
+
+    def containers(self) -> int:
+        return len(self.engine.find({labels.WALLET: self.bench.wallet}))
+
+
+@pytest.fixture
+def partners(engine: Engine, image: str, tmp_path: Path) -> Iterator[Partners]:
+    made = Partners(engine, Bench(make_settings(tmp_path), new_wallet(), image))
+    yield made
+    made.close()
+    remove_containers(engine, made.bench.wallet)
+
+
+def test_a_slot_greets_and_is_idle(partners: Partners) -> None:
+    partners.start()
+    eventually(lambda: partners.state() is State.IDLE, "idleness")
+    partners.stop()
+    assert partners.state() is State.STOPPING
+
+
+def test_an_order_is_done_told_timed_and_cleared_away(partners: Partners) -> None:
+    partners.start()
+    task = partners.task(WRITE_RESULT)
+    partners.send(task)
+    assert partners.hear() == Outcome(task.task_id, "compute", 1, ok=True)
+    assert partners.found(task).digest == DIGEST_OF_A
+    eventually(lambda: partners.containers() == 0, "the removal")
+    eventually(lambda: partners.state() is State.IDLE, "idleness")
+    durations = partners.context.ring.reader().durations()
+    assert (durations.app.count, durations.pre.count, durations.post.count) == (1, 0, 0)
+
+
+def test_the_board_shows_the_work(partners: Partners) -> None:
+    partners.start()
+    task = partners.task("sleep 1")
+    partners.send(task)
+    eventually(lambda: partners.state() is State.BUSY, "work")
+    entry = partners.context.board.entry(ROLE).read()
+    assert (entry.task, entry.step) == (task.task_id, "compute")
+    partners.hear()
+
+
+def test_an_order_that_comes_twice_is_done_once(partners: Partners) -> None:
+    partners.start()
+    task = partners.task(f"cat /proc/sys/kernel/random/uuid; sleep 0.5; {WRITE_RESULT}")
+    partners.send(task)
+    eventually(lambda: partners.state() is State.BUSY, "work")
+    partners.send(task)
+    first = (partners.hear(), partners.found(task))
+    assert (partners.hear(), partners.found(task)) == first
+    partners.send(task)
+    assert (partners.hear(), partners.found(task)) == first
+
+
+def test_another_attempt_is_done_anew(partners: Partners) -> None:
+    partners.start()
+    task = partners.task(f"cat /proc/sys/kernel/random/uuid; {WRITE_RESULT}")
+    partners.send(task, 1)
+    partners.hear()
+    first = partners.found(task)
+    partners.send(task, 2)
+    assert partners.hear() == Outcome(task.task_id, "compute", 2, ok=True)
+    assert partners.found(task).stdout_tail != first.stdout_tail
+
+
+def test_orders_wait_for_each_other(partners: Partners) -> None:
+    partners.start()
+    tasks = [partners.task(WRITE_RESULT) for _ in range(3)]
+    for task in tasks:
+        partners.send(task)
+    assert [partners.hear() for _ in tasks] == [
+        Outcome(task.task_id, "compute", 1, ok=True) for task in tasks
+    ]
+
+
+def test_an_order_without_a_file_or_with_an_unknown_step_fails(partners: Partners) -> None:
+    partners.start()
+    lost = partners.bench.task("true")
+    partners.send(lost)
+    assert partners.hear() == Outcome(lost.task_id, "compute", 1, ok=False)
+    assert partners.found(lost).cause == "UNKNOWN"
+    task = partners.task("true")
+    partners.send(task, step="reveal")
+    assert partners.hear() == Outcome(task.task_id, "reveal", 1, ok=False)
+
+
+def test_without_a_wallet_on_the_board_nothing_is_run(partners: Partners) -> None:
+    partners.context.board.facts.set(wallet="")
+    partners.start()
+    task = partners.task("true")
+    partners.send(task)
+    assert partners.hear() == Outcome(task.task_id, "compute", 1, ok=False)
+    assert "wallet" in partners.found(task).message
+
+
+def test_a_cancelled_task_ends_silently_and_the_next_is_done(partners: Partners) -> None:
+    partners.start()
+    task = partners.task("touch /iexec_out/begun; sleep 60")
+    partners.send(task)
+    eventually((partners.folder(task).iexec_out / "begun").exists, "the app")
+    partners.orders.put_nowait(Cancel(task.task_id))
+    following = partners.task(WRITE_RESULT)
+    partners.send(following)
+    assert partners.hear() == Outcome(following.task_id, "compute", 1, ok=True)
+    assert orders.read_outcome(partners.folder(task).root, "compute") is None
+    eventually(lambda: partners.containers() == 0, "the removal")
+
+
+def test_a_task_cancelled_while_it_waits_is_not_begun(partners: Partners) -> None:
+    partners.start()
+    busy, waiting = partners.task(f"sleep 1; {WRITE_RESULT}"), partners.task(WRITE_RESULT)
+    partners.send(busy)
+    partners.send(waiting)
+    partners.orders.put_nowait(Cancel(waiting.task_id))
+    assert partners.hear() == Outcome(busy.task_id, "compute", 1, ok=True)
+    assert partners.silent(1.0)
+    assert not partners.folder(waiting).output.exists()
+
+
+def test_a_cancel_of_what_another_life_left_ends_that(partners: Partners) -> None:
+    task = partners.task("")
+    spec = partners.bench.spec("sleep 60", task.task_id)
+    partners.engine.start(partners.engine.create(spec))
+    partners.start()
+    partners.orders.put_nowait(Cancel(task.task_id))
+    eventually(lambda: partners.containers() == 0, "the removal")
+
+
+def test_a_message_that_is_no_order_is_passed_over(
+    partners: Partners, caplog: pytest.LogCaptureFixture
+) -> None:
+    partners.start()
+    partners.orders.put_nowait(Hello("scheduling", 1))
+    partners.orders.put_nowait(Token("jwt"))
+    task = partners.task("true")
+    partners.send(task)
+    assert isinstance(partners.hear(), Outcome)
+    assert "unexpected message" in caplog.text
+
+
+def test_scheduling_that_does_not_listen_gets_its_answer_later(
+    partners: Partners, caplog: pytest.LogCaptureFixture
+) -> None:
+    partners.start()
+    filler = Outcome("0x" + "00" * 32, "x" * 30_000, 1, ok=True)
+    with pytest.raises(queue.Full):
+        while True:
+            partners.outcomes.put_nowait(filler)
+    task = partners.task(WRITE_RESULT)
+    partners.send(task)
+    path = orders.outcome_path(partners.folder(task).root, "compute")
+    eventually(path.exists, "the outcome")
+    eventually(lambda: "does not listen" in caplog.text, "the complaint")
+    while not partners.outcomes.empty():
+        partners.hear()
+    partners.send(task)
+    assert partners.hear() == Outcome(task.task_id, "compute", 1, ok=True)
+
+
+def test_a_stop_waits_for_a_step_that_ends_within_its_grace(partners: Partners) -> None:
+    partners.start()
+    task = partners.task(f"touch /iexec_out/begun; sleep 1; {WRITE_RESULT}")
+    partners.send(task)
+    eventually((partners.folder(task).iexec_out / "begun").exists, "the app")
+    partners.stop(grace_s=20)
+    assert partners.hear() == Outcome(task.task_id, "compute", 1, ok=True)
+    assert partners.containers() == 0
+
+
+def test_a_stop_ends_an_app_that_does_not_end_within_its_grace(partners: Partners) -> None:
+    partners.start()
+    task = partners.task("touch /iexec_out/begun; sleep 60")
+    partners.send(task)
+    eventually((partners.folder(task).iexec_out / "begun").exists, "the app")
+    started_s = time.monotonic()
+    partners.stop(grace_s=0.5)
+    assert time.monotonic() - started_s < 10
+    assert partners.silent(0)
+    assert partners.containers() == 0
+    assert partners.folder(task).root.exists()
+
+
+def test_a_slot_killed_in_the_middle_of_a_computation_completes_it(partners: Partners) -> None:
+    task = partners.task(f"echo once >> /iexec_out/count; sleep 2; {WRITE_RESULT}")
+    first = partners.fork()
+    order = partners.send(task)
+    count = partners.folder(task).iexec_out / "count"
+    eventually(count.exists, "the app")
+    assert first.pid is not None
+    os.kill(first.pid, signal.SIGKILL)
+    first.join()
+    second = partners.fork()
+    partners.orders.put_nowait(order)
+    assert partners.hear() == Outcome(task.task_id, "compute", 1, ok=True)
+    assert partners.found(task).digest == DIGEST_OF_A
+    assert count.read_text() == "once\n"
+    partners.context.control.put_nowait(Stop(5.0))
+    second.join(30)
+    assert second.exitcode == 0
+    assert partners.containers() == 0
+
+
+def test_a_slot_without_a_number_is_refused(partners: Partners) -> None:
+    with pytest.raises(ValueError, match="has no slot"):
+        compute.run(dataclasses.replace(partners.context, slot=None))
