@@ -133,6 +133,10 @@ class Journal:
         ).fetchall()
         return dict(rows)
 
+    def task_ids(self) -> list[str]:
+        """Return the unfinished tasks of all keys."""
+        return [task for (task,) in self._execute("SELECT task FROM replicates").fetchall()]
+
     def unfinished(self) -> int:
         """Return the number of replicates of any key."""
         (count,) = self._execute("SELECT count(*) FROM replicates").fetchone()

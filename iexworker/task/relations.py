@@ -94,6 +94,9 @@ class Relations:
     async def run(self) -> None:
         """Get the standing, and get it again whenever it is due."""
         self._recall()
+        # Before anything is told: the next push may follow at once, and comes only once.
+        for task_id in self._journal.task_ids():
+            self.stream.subscribe(task_id)
         receiver = threading.Thread(target=self.stream.run, name="stream", daemon=True)
         receiver.start()
         pause = pauses()

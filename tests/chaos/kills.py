@@ -1,0 +1,118 @@
+"""Killing a process, or the whole tree, at one point of a task's way.
+
+The points are taken from the lifecycle's own table, so that a new step is killed at, too.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+
+from liveworker import LiveWorker, Stage, alive, eventually
+
+from iexworker.sandbox.history import task as task_of
+from iexworker.task.replicate import STATUSES, Step
+
+TREE = "tree"
+TARGETS = ("scheduling", "compute-0", TREE)
+WATCH_S = 0.005
+_STOPPED_BEFORE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Who is killed, and as soon as the log shows what."""
+
+    point: str
+    """A status: the moment the scheduler has answered it; or `step work`, as the record moved."""
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.target} at {self.point.replace(' ', '-')}"
+
+
+def points() -> list[str]:
+    """Return every point of a good task's way: each move of the record, each answered update."""
+    found = []
+    for step in Step:
+        if step is Step.ABORT:
+            continue
+        statuses = STATUSES[step]
+        found.append(f"{step.value} doing")
+        if statuses.before is not None:
+            found.append(statuses.before.value)
+        found += [f"{step.value} done", statuses.success.value]
+    return found
+
+
+def cases() -> list[Case]:
+    """Return every case."""
+    return [Case(point, target) for point in points() for target in TARGETS]
+
+
+def reached(line: str, task: str, point: str) -> bool:
+    """Tell whether a log line says that the task is at this point."""
+    if f"task={task}" not in line:
+        return False
+    step, _, work = point.partition(" ")
+    if work:
+        return "task moved" in line and f"step={step} work={work}" in line
+    return "update answered" in line and f"status={point} " in line
+
+
+def strike(worker: LiveWorker, task: str, case: Case) -> bool:
+    """Kill at the case's point; False when the task went past it unseen."""
+    until_s = time.monotonic() + _STOPPED_BEFORE_S
+    pids = {role: worker.pid(role) for role in ("scheduling", "compute-0")}
+    with worker.log.open(errors="replace") as log:
+        while time.monotonic() < until_s:
+            line = log.readline()
+            if not line:
+                time.sleep(WATCH_S)
+            elif reached(line, task, case.point):
+                if case.target == TREE:
+                    worker.kill()
+                else:
+                    os.kill(pids[case.target], signal.SIGKILL)
+                return True
+    return False
+
+
+def contributions(stage: Stage, task: str, role: str) -> dict[str, int]:
+    """Count the events of this wallet's contribute and reveal on the chain."""
+    wallet = stage.chain.accounts[role].address
+    counts = {}
+    for name in ("TaskContribute", "TaskReveal"):
+        event = stage.chain.hub.events[name]
+        logs = event.get_logs(
+            from_block=0, argument_filters={"taskid": bytes.fromhex(task[2:]), "worker": wallet}
+        )
+        counts[name] = len(logs)
+    return counts
+
+
+def run(stage: Stage, case: Case, role: str = "worker1") -> None:
+    """Run one case from a fresh start of the worker; raises `AssertionError` when it is lost."""
+    worker = LiveWorker(stage, role).start().ready()
+    worker.log.write_text("")  # appended to by the worker: what was before is not read again
+    (task,) = stage.buy("sleep=1")
+    before = worker.tree()
+    assert strike(worker, task, case), f"{case}: the point was never reached\n{worker.tail()}"
+    if case.target == TREE:
+        eventually(lambda: not any(map(alive, before)), "no orphan", 15)
+        worker = LiveWorker(stage, role).start()
+    try:
+        stage.completed(task, patience_s=60)
+        worker.at_rest()
+        assert contributions(stage, task, role) == {"TaskContribute": 1, "TaskReveal": 1}
+        assert task_of(stage.chain, task).winners == (role,)
+        locked = stage.chain.struct("viewAccount", stage.chain.accounts[role].address)["locked"]
+        assert locked == 0
+        assert worker.stop() == 0
+    except AssertionError as error:
+        raise AssertionError(f"{case}: {error}\n{worker.tail()}") from None
+    finally:
+        if worker.process.poll() is None:
+            worker.kill()

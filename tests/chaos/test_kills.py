@@ -1,0 +1,32 @@
+"""kill -9 at each step of a task: it ends COMPLETED, contributed and revealed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from kills import Case, cases, run
+from liveworker import Stage
+
+LANES = 3
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    stage = Stage(tmp_path_factory.mktemp("network") / "net", "9")
+    yield stage
+    stage.close()
+
+
+@pytest.mark.docker
+@pytest.mark.chain
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=str(case), marks=pytest.mark.xdist_group(f"kills-{index % LANES}"))
+        for index, case in enumerate(cases())
+    ],
+)
+def test_a_task_survives_a_kill(stage: Stage, case: Case) -> None:
+    run(stage, case)
