@@ -2,7 +2,7 @@
 
 A caller writes `log.info("image pulled", extra={"task": task_id, "seconds": 1.2})`: the text is
 the same for the same event everywhere, what differs is in the facts. No text from outside can
-forge a line, since line ends are escaped; only a traceback and the fact `block` (the developer
+forge a line, since line ends are escaped; only a traceback and the fact `text_block` (the developer
 log of docs/spec/08, 7.3) follow their line as they are. Secrets are never a fact.
 """
 
@@ -24,7 +24,7 @@ OFF = logging.CRITICAL + 10
 
 _JAVA_LEVELS = {"TRACE": logging.DEBUG, "FATAL": logging.CRITICAL, "OFF": OFF}
 _NOISY = ("asyncio", "docker", "filelock", "gunicorn", "requests", "urllib3", "web3")
-_NO_FACTS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "block"}
+_NO_FACTS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "text_block"}
 _NEEDS_QUOTES = re.compile(r'[\s"=\\\x00-\x1f\x7f-\x9f\u2028\u2029]')
 _LINE_ENDS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LOCK_PATIENCE_S = 0.05
@@ -101,7 +101,7 @@ class TextFormatter(logging.Formatter):
         if record.exc_info:
             trace = self.formatException(record.exc_info)
             line += "\n    " + "\n    ".join(trace.splitlines())
-        block = getattr(record, "block", None)
+        block = getattr(record, "text_block", None)
         return line if block is None else f"{line}\n{block}"
 
 
@@ -123,8 +123,8 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             event["traceback"] = self.formatException(record.exc_info)
-        if (block := getattr(record, "block", None)) is not None:
-            event["block"] = block
+        if (block := getattr(record, "text_block", None)) is not None:
+            event["text_block"] = block
         first = ("time", "level", "role", "message")
         ordered = {key: event[key] for key in first} | event
         return json.dumps(ordered, default=str)

@@ -19,7 +19,9 @@ _MOST_ENTRIES = 10_000
 def write(folder: TaskFolder) -> None:
     """Log the folders and the output of a container that has run for the task of `folder`."""
     log.info(
-        "developer log [chainTaskId:%s]", folder.root.name, extra={"block": "\n" + block(folder)}
+        "developer log [chainTaskId:%s]",
+        folder.root.name,
+        extra={"text_block": "\n" + block(folder)},
     )
 
 

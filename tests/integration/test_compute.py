@@ -337,7 +337,7 @@ def test_the_developer_log_shows_the_run(world: World, caplog: pytest.LogCapture
     world.use(developer_logger=True)
     with caplog.at_level("INFO"):
         world.compute("echo said to developers")
-    assert any("said to developers" in getattr(item, "block", "") for item in caplog.records)
+    assert any("said to developers" in getattr(item, "text_block", "") for item in caplog.records)
 
 
 def test_nothing_of_an_apps_output_reaches_the_log_otherwise(

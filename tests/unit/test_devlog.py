@@ -67,4 +67,4 @@ def test_the_event_names_the_task_and_carries_the_block(
         devlog.write(folder)
     (record,) = caplog.records
     assert f"[chainTaskId:{TASK}]" in record.getMessage()
-    assert getattr(record, "block", "").startswith("\n####")
+    assert getattr(record, "text_block", "").startswith("\n####")

@@ -62,11 +62,13 @@ def test_a_line_has_time_level_role_words_and_facts(output: Output) -> None:
 
 def test_json_has_the_same_as_one_object(output: Output) -> None:
     logs.setup("http", as_json=True, fd=output.fd)
-    log.warning("odd", extra={"task": "0xab", "count": 2, "path": os.PathLike, "block": "a\nb"})
+    log.warning(
+        "odd", extra={"task": "0xab", "count": 2, "path": os.PathLike, "text_block": "a\nb"}
+    )
     event: dict[str, Any] = json.loads(output.text())
     assert list(event)[:4] == ["time", "level", "role", "message"]
     assert (event["level"], event["role"], event["message"]) == ("WARNING", "http", "odd")
-    assert (event["task"], event["count"], event["block"]) == ("0xab", 2, "a\nb")
+    assert (event["task"], event["count"], event["text_block"]) == ("0xab", 2, "a\nb")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +114,7 @@ def test_a_traceback_stays_on_the_line_in_json(output: Output) -> None:
 
 def test_a_block_follows_as_it_is(output: Output) -> None:
     logs.setup("compute-0", fd=output.fd)
-    log.info("developer log", extra={"task": "0xab", "block": "####\n├── a\n"})
+    log.info("developer log", extra={"task": "0xab", "text_block": "####\n├── a\n"})
     assert output.text().endswith("developer log task=0xab\n####\n├── a\n\n")
 
 
