@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+MAX_WORDS = 300
+"""Characters of a contract's words that are kept: anybody can deploy one."""
+
 _ERROR_STRING = bytes.fromhex("08c379a0")  # selector of Error(string)
 _PANIC = bytes.fromhex("4e487b71")  # selector of Panic(uint256)
 _PARITY_TEXT = "VM execution error."
@@ -33,12 +36,13 @@ def reason(message: str, data: object) -> str:
 def decoded(data: bytes) -> str:
     """Return the words in a contract's revert data, empty when it gave none."""
     if data[:4] == _ERROR_STRING:
-        size = int.from_bytes(data[36:68], "big")
-        return data[68 : 68 + size].decode("utf-8", "replace")
+        size = min(int.from_bytes(data[36:68], "big"), MAX_WORDS)
+        words = data[68 : 68 + size].decode("utf-8", "replace")
+        return "".join(letter if letter.isprintable() else "?" for letter in words)
     if data[:4] == _PANIC:
         return f"panic 0x{int.from_bytes(data[4:36], 'big'):x}"
     text = data.rstrip(b"\0").decode("utf-8", "replace")
-    return text if text.isprintable() else f"0x{data.hex()}"
+    return (text if text.isprintable() else f"0x{data.hex()}")[:MAX_WORDS]
 
 
 def _of_reverted(text: str) -> str:

@@ -6,8 +6,8 @@ Importing this module imports web3, which takes 0.7 s: `scheduling` does it whil
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -21,12 +21,15 @@ from iexworker.recursion import restore_limit
 
 restore_limit()
 
+_T = TypeVar("_T")
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 10.0
 MAX_BATCH = 50
 """Requests in one round trip; public nodes refuse some hundreds."""
+
+_REFUSED_BATCH = frozenset({400, 404, 405, 413, 415, 422})
 
 Request = tuple[str, Sequence[Any]]
 """Method and parameters."""
@@ -45,6 +48,14 @@ class RpcError(ChainError):
     def reverted(self) -> bool:
         """Whether a contract refused the call, so that asking again now gives the same."""
         return revert.is_revert(self.code, str(self))
+
+
+class _HttpError(ChainError):
+    """The node answered with an HTTP status that is no success."""
+
+    def __init__(self, host: str, status: int) -> None:
+        super().__init__(f"node {host}: HTTP status {status}")
+        self.status = status
 
 
 class Rpc:
@@ -80,16 +91,27 @@ class Rpc:
 
     def _batch(self, part: Sequence[Request]) -> list[Any]:
         encoded = [(RPCEndpoint(method), list(params)) for method, params in part]
-        answers = self._post(lambda: self._provider.make_batch_request(encoded))
+        try:
+            answers = self._post(lambda: self._provider.make_batch_request(encoded))
+        except _HttpError as error:
+            if error.status not in _REFUSED_BATCH:
+                raise
+            answers = None
         if not isinstance(answers, list):
             log.info("node refuses batches, asking one by one", extra={"node": self.host})
             self._takes_batches = False
             return self._one_by_one(part)
-        if len(answers) != len(part):
-            raise ChainError(f"node {self.host}: {len(answers)} answers to {len(part)} requests")
+        self._require_one_each(part, answers)
         return [
             self._kept(method, answer) for (method, _), answer in zip(part, answers, strict=True)
         ]
+
+    def _require_one_each(self, part: Sequence[Request], answers: Sequence[RPCResponse]) -> None:
+        """Refuse answers that are not one to each request: the provider has sorted them by id."""
+        found = [answer.get("id") for answer in answers]
+        first = found[0] if found else None
+        if not isinstance(first, int) or found != list(range(first, first + len(part))):
+            raise ChainError(f"node {self.host}: answers {found} to {len(part)} requests")
 
     def _one_by_one(self, part: Sequence[Request]) -> list[Any]:
         results: list[Any] = []
@@ -106,17 +128,16 @@ class Rpc:
         except RpcError as error:
             return error
 
-    def _post(self, send: Any) -> Any:  # noqa: ANN401 - whatever the provider returns
+    def _post(self, send: Callable[[], _T]) -> _T:
         try:
             return send()
         except requests.HTTPError as error:
-            status = error.response.status_code if error.response is not None else "?"
-            raise ChainError(f"node {self.host}: HTTP status {status}") from None
+            raise _HttpError(self.host, error.response.status_code) from None
         except requests.Timeout:
             raise ChainError(f"node {self.host}: no answer in time") from None
         except requests.RequestException as error:
             raise ChainError(f"node {self.host}: {type(error).__name__}") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ChainError(f"node {self.host}: no JSON-RPC answer ({error})") from None
 
     def _result(self, method: str, answer: Any) -> Any:  # noqa: ANN401 - any JSON value

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from iexworker.chain import receipts
+from iexworker.chain.models import ActionKind
+from iexworker.errors import ChainError
+
+TASK, WALLET = "0x" + "11" * 32, "0x" + "22" * 20
+LOG = {
+    "topics": [receipts.TASK_REVEAL, TASK, receipts.address_topic(WALLET)],
+    "data": "0xAB",
+    "blockNumber": "0x2A",
+    "transactionHash": "0x" + "5A" * 32,
+}
+RECEIPT = {
+    "transactionHash": "0x" + "5A" * 32,
+    "status": "0x1",
+    "blockNumber": "0x2a",
+    "gasUsed": "0x5208",
+    "logs": [LOG],
+}
+
+
+def read(**changed: Any) -> Any:
+    return receipts.parse({**RECEIPT, **changed})
+
+
+def test_a_receipt_is_read_in_lower_case() -> None:
+    found = read()
+
+    assert found.tx_hash == "0x" + "5a" * 32
+    assert found.success
+    assert (found.block_number, found.gas_used) == (42, 21_000)
+    assert found.logs[0].data == "0xab"
+
+
+@pytest.mark.parametrize("changed", [{"blockNumber": None}, {"logs": [{**LOG, "type": "pending"}]}])
+def test_a_receipt_of_a_block_to_come_is_none_yet(changed: dict[str, Any]) -> None:
+    assert read(**changed) is None
+    assert receipts.parse(None) is None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "0x",
+        {},
+        {**RECEIPT, "status": None},
+        {**RECEIPT, "status": "yes"},
+        {**RECEIPT, "logs": [{}]},
+        {**RECEIPT, "logs": None},
+        {**RECEIPT, "transactionHash": 7},
+    ],
+)
+def test_a_receipt_of_another_shape_is_an_error(raw: object) -> None:
+    with pytest.raises(ChainError, match="receipt of another shape"):
+        receipts.parse(raw)
+
+
+def test_logs_without_topics_prove_nothing() -> None:
+    found = read(logs=[{**LOG, "topics": []}])
+
+    assert receipts.confirmation(found, ActionKind.REVEAL, TASK, WALLET, 50) is None
+
+
+def test_block_zero_proves_nothing() -> None:
+    found = read(logs=[{**LOG, "blockNumber": "0x0"}])
+
+    assert receipts.confirmation(found, ActionKind.REVEAL, TASK, WALLET, 50) is None
+
+
+def test_the_event_of_another_action_proves_nothing() -> None:
+    assert receipts.confirmation(read(), ActionKind.CONTRIBUTE, TASK, WALLET, 50) is None
+    assert receipts.confirmation(read(), ActionKind.REVEAL, TASK, WALLET, 50) is not None
