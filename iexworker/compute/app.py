@@ -85,6 +85,15 @@ class App:
         else:
             log.info("container adopted", extra={"task": self.folder.root.name})
         run = self._run(limit_s, cancellation, adopted)
+        log.info(
+            "app ended",
+            extra={
+                "task": self.folder.root.name,
+                "status": run.status.value,
+                "exit_code": run.exit_code,
+                "ms": run.duration_ms,
+            },
+        )
         self._check_disk()
         if run.status is RunStatus.SUCCESS:
             output.keep_streams(self.folder)

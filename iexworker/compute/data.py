@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from iexworker.chain.models import TaskDescription
-from iexworker.compute.download import Download
+from iexworker.compute.download import Download, shown
 from iexworker.compute.faults import Blame, Patience, Trouble
 from iexworker.compute.folders import TaskFolder
 from iexworker.compute.ipfs import gateway_urls, is_content_address
@@ -93,7 +93,7 @@ class Inputs:
 
     def _persist(self, cause: str, work: Callable[[], str], what: str) -> str:
         try:
-            return self.patience.persist(work, what)
+            return self.patience.persist(work, shown(what))
         except Trouble as trouble:
             if trouble.blame is Blame.REQUESTER:
                 raise InputsFailed(cause, str(trouble)) from None

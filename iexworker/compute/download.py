@@ -66,10 +66,10 @@ class Download:
                 return self._save(response, target)
         except urllib3.exceptions.HTTPError as error:
             target.unlink(missing_ok=True)
-            raise Trouble(_blame(error), f"{_shown(url)}: {error}") from None
+            raise Trouble(_blame(error), f"{shown(url)}: {error}") from None
         except OSError as error:
             target.unlink(missing_ok=True)
-            raise Trouble(Blame.OURS, f"{_shown(url)}: {error}") from None
+            raise Trouble(Blame.OURS, f"{shown(url)}: {error}") from None
         except BaseException:
             target.unlink(missing_ok=True)
             raise
@@ -78,13 +78,13 @@ class Download:
         for _ in range(1 + _MOST_REDIRECTS):
             parts = _parse(url)
             response = self._request(parts, private_allowed=self.private_allowed or trusted)
-            location = _redirection(response, parts)
-            if location is None:
+            following = _redirection(response, parts)
+            if following is None:
                 _check_status(response, url)
                 return response
             response.close()
-            url, trusted = urllib.parse.urljoin(url, location), False
-        raise Trouble(Blame.REQUESTER, f"{_shown(url)}: more than {_MOST_REDIRECTS} redirects")
+            url, trusted = following, False
+        raise Trouble(Blame.REQUESTER, f"{shown(url)}: more than {_MOST_REDIRECTS} redirects")
 
     def _request(self, parts: Url, *, private_allowed: bool) -> urllib3.BaseHTTPResponse:
         self.cancellation.check()
@@ -156,12 +156,12 @@ class Download:
 def _parse(url: str) -> Url:
     try:
         parts = parse_url(url)
-    except urllib3.exceptions.LocationParseError as error:
-        raise Trouble(Blame.REQUESTER, f"no URL: {error}") from None
+    except urllib3.exceptions.LocationParseError:
+        raise Trouble(Blame.REQUESTER, f"{shown(url)}: no URL") from None
     if parts.scheme in _JVM_SCHEMES:
         raise Trouble(Blame.OURS, f"{parts.scheme}: refused by policy, http and https only")
     if parts.scheme not in _PORTS or not parts.host:
-        raise Trouble(Blame.REQUESTER, f"{_shown(url)}: expected http:// or https:// and a host")
+        raise Trouble(Blame.REQUESTER, f"{shown(url)}: expected http:// or https:// and a host")
     return parts
 
 
@@ -173,8 +173,13 @@ def _redirection(response: urllib3.BaseHTTPResponse, parts: Url) -> str | None:
     location = response.headers.get("Location")
     if response.status not in _REDIRECTS or not location:
         return None
-    target = urllib.parse.urlsplit(urllib.parse.urljoin(parts.url, location))
-    return location if target.scheme == parts.scheme else None
+    try:
+        target = urllib.parse.urljoin(parts.url, location)
+        scheme = urllib.parse.urlsplit(target).scheme
+    except ValueError as error:
+        response.close()
+        raise Trouble(Blame.NETWORK, f"{shown(parts.url)}: broken redirect: {error}") from None
+    return target if scheme == parts.scheme else None
 
 
 def _check_status(response: urllib3.BaseHTTPResponse, url: str) -> None:
@@ -187,7 +192,7 @@ def _check_status(response: urllib3.BaseHTTPResponse, url: str) -> None:
         blame = Blame.REQUESTER
     elif status in _OURS:
         blame = Blame.OURS
-    raise Trouble(blame, f"{_shown(url)}: HTTP {status}")
+    raise Trouble(blame, f"{shown(url)}: HTTP {status}")
 
 
 def _blame(error: urllib3.exceptions.HTTPError) -> Blame:
@@ -222,9 +227,12 @@ def _proxy_for(scheme: str, host: str) -> str | None:
     return urllib.request.getproxies().get(scheme)
 
 
-def _shown(url: str) -> str:
+def shown(url: str) -> str:
     """Return the URL for a log line, without user, password and query: they may be secrets."""
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        return "a malformed URL"
     return urllib.parse.urlunsplit(
         (parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")
     )

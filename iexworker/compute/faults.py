@@ -50,7 +50,9 @@ class Patience:
     """How a step tries again: until when, and what it must see meanwhile."""
 
     deadline_s: float
-    """Unix instant after which nothing is tried: the task's, or one maxExecutionTime from now."""
+    """Unix instant after which nothing is tried: the task's contribution deadline."""
+    longest_s: float
+    """How long after its first trouble a step is tried: one maxExecutionTime."""
     pause: Callable[[float], None]
     """Wait so many seconds, or raise when the step is cancelled."""
     scheduler_answers: Callable[[], bool]
@@ -65,6 +67,7 @@ class Patience:
         ours when the deadline has come. A Docker engine that is out of reach is ours.
         """
         since: float | None = None
+        until: float | None = None
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
@@ -72,7 +75,10 @@ class Patience:
             except (Trouble, DockerError) as error:
                 trouble = _as_trouble(error)
             since = self._network_since(trouble, since)
-            self._judge(trouble, since, pause_s)
+            until = min(self.deadline_s, self.now() + self.longest_s) if until is None else until
+            self._judge(trouble, since)
+            if self.now() + pause_s >= until:
+                raise Trouble(Blame.OURS, str(trouble))
             log.warning(
                 "trying again", extra={"what": what, "error": str(trouble), "pause_s": pause_s}
             )
@@ -85,13 +91,11 @@ class Patience:
             return None
         return self.now() if since is None else since
 
-    def _judge(self, trouble: Trouble, since: float | None, pause_s: float) -> None:
+    def _judge(self, trouble: Trouble, since: float | None) -> None:
         if trouble.blame is Blame.REQUESTER:
             raise trouble
         if since is not None and self.now() - since >= self.network_s:
             raise Trouble(Blame.REQUESTER, str(trouble))
-        if self.now() + pause_s >= self.deadline_s:
-            raise Trouble(Blame.OURS, str(trouble))
 
 
 def _as_trouble(error: Trouble | DockerError) -> Trouble:

@@ -32,7 +32,7 @@ def input_file_name(uri: str | None, profile: Profile) -> str:
     text read as a path, query included. Raises `BadInputName`.
     """
     if uri is None:
-        raise BadInputName("the location is null")
+        raise BadInputName("an input file's location is null")
     if profile is Profile.V9:
         return "0x" + hashlib.sha256(uri.encode("utf-8", "replace")).hexdigest()
     return _last_component(uri)
@@ -41,7 +41,7 @@ def input_file_name(uri: str | None, profile: Profile) -> str:
 def _last_component(uri: str) -> str:
     name = uri.rstrip("/").rpartition("/")[2]
     if name in ("", ".", "..") or "\0" in name:
-        raise BadInputName(f"no file name at the end of {uri!r}")
+        raise BadInputName("an input file's location ends without a file name")
     if len(name.encode("utf-8", "surrogatepass")) > _MOST_BYTES:
-        raise BadInputName(f"a file name of more than {_MOST_BYTES} bytes at the end of {uri!r}")
+        raise BadInputName(f"an input file's name has more than {_MOST_BYTES} bytes")
     return name

@@ -242,7 +242,7 @@ class Steps:
         """Return the outcome of a compute; a failed post-compute of profile 8 shows no output."""
         silent = cause is not None and exit_code is None
         if message:
-            log.warning("compute", extra={"task": self._task.task_id, "error": message})
+            log.warning("computation failed", extra={"task": self._task.task_id, "error": message})
         return StepOutcome(
             self._task.task_id,
             "compute",
@@ -273,11 +273,10 @@ class Steps:
         )
 
     def _patience(self) -> Patience:
-        """Return how long to try: to the contribution deadline, or one maxExecutionTime."""
+        """Return how long to try what is our own fault (design, section 4, rule 7)."""
         return Patience(
-            deadline_s=min(
-                self._task.contribution_deadline_s, time.time() + self._task.max_execution_time_s
-            ),
+            deadline_s=self._task.contribution_deadline_s,
+            longest_s=self._task.max_execution_time_s,
             pause=self._cancellation.pause,
             scheduler_answers=self._tools.scheduler_answers,
             network_s=self._tools.network_patience_s,

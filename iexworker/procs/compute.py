@@ -260,8 +260,11 @@ class Workbench:
         folder = self._settings.task_dir(outcome.task_id)
         while True:
             try:
-                folder.mkdir(parents=True, exist_ok=True)
                 orders.write_outcome(folder, outcome)
+                return
+            except FileNotFoundError:
+                # Purged meanwhile: nobody wants the outcome, and the folder must not come back.
+                log.warning("task folder gone", extra={"task": outcome.task_id})
                 return
             except OSError as error:
                 log.error(

@@ -249,12 +249,23 @@ def test_orders_wait_for_each_other(partners: Partners) -> None:
 def test_an_order_without_a_file_or_with_an_unknown_step_fails(partners: Partners) -> None:
     partners.start()
     lost = partners.bench.task("true")
+    partners.folder(lost).root.mkdir(parents=True)
     partners.send(lost)
     assert partners.hear() == Outcome(lost.task_id, "compute", 1, ok=False)
     assert partners.found(lost).cause == "UNKNOWN"
     task = partners.task("true")
     partners.send(task, step="reveal")
     assert partners.hear() == Outcome(task.task_id, "reveal", 1, ok=False)
+
+
+def test_an_order_for_a_purged_task_is_answered_and_the_folder_stays_gone(
+    partners: Partners,
+) -> None:
+    partners.start()
+    purged = partners.bench.task("true")
+    partners.send(purged)
+    assert partners.hear() == Outcome(purged.task_id, "compute", 1, ok=False)
+    assert not partners.folder(purged).root.exists()
 
 
 def test_without_a_wallet_on_the_board_nothing_is_run(partners: Partners) -> None:

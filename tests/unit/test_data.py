@@ -43,6 +43,7 @@ class World:
         download = Download(time.time() + 60, self._cancellation, True, free_bytes=0)
         patience = Patience(
             self.deadline_s,
+            3600.0,
             self.waits.pause,
             lambda: self.scheduler_answers,
             now=self.waits.now,

@@ -84,6 +84,13 @@ def test_any_other_redirect_gives_its_own_page_as_upstream(
     assert (tmp_path / "f").read_bytes() == b"page"
 
 
+def test_a_broken_redirect_is_the_networks_fault(
+    server: Server, fetcher: Download, tmp_path: Path
+) -> None:
+    url = server.serve("/here", b"", 302, Location="http://[x")
+    assert blame_of(fetcher, url, tmp_path / "f") is Blame.NETWORK
+
+
 def test_redirects_without_end_are_the_requesters_fault(
     server: Server, fetcher: Download, tmp_path: Path
 ) -> None:
@@ -112,7 +119,9 @@ def test_a_status_says_whose_fault_it_is(
     assert blame_of(fetcher, server.serve("/x", b"no", status), tmp_path / "f") is blame
 
 
-@pytest.mark.parametrize("url", ["", "plain", "/ipfs/x/y", "ipfs://x", "http://", "http://h:x/"])
+@pytest.mark.parametrize(
+    "url", ["", "plain", "/ipfs/x/y", "ipfs://x", "http://", "http://h:x/", "http://[x"]
+)
 def test_what_is_no_url_is_the_requesters_fault(
     fetcher: Download, tmp_path: Path, url: str
 ) -> None:

@@ -10,7 +10,7 @@ from iexworker.errors import DockerError
 
 
 def patience(waits: Waits, seconds: float = 600.0, *, answers: bool = True) -> Patience:
-    return Patience(waits.now_s + seconds, waits.pause, lambda: answers, now=waits.now)
+    return Patience(waits.now_s + seconds, 3600.0, waits.pause, lambda: answers, now=waits.now)
 
 
 def failing(error: Exception, times: int = 10**6) -> Callable[[], str]:
@@ -44,6 +44,20 @@ def test_our_fault_is_tried_until_the_deadline() -> None:
         patience(waits, 100.0).persist(failing(Trouble(Blame.OURS, "full")), "x")
     assert caught.value.blame is Blame.OURS
     assert 60 < waits.now_s - start_s <= 100
+
+
+def test_our_fault_is_tried_for_one_execution_time_from_its_first_sight() -> None:
+    waits = Waits()
+    begun_s = waits.now_s
+
+    def work() -> str:
+        waits.now_s += 500.0 if waits.now_s == begun_s else 0.0
+        raise Trouble(Blame.OURS, "")
+
+    patient = Patience(begun_s + 10_000, 100.0, waits.pause, lambda: True, now=waits.now)
+    with pytest.raises(Trouble):
+        patient.persist(work, "x")
+    assert 60 < waits.now_s - begun_s - 500 <= 100
 
 
 def test_an_engine_out_of_reach_is_our_fault() -> None:
