@@ -26,6 +26,7 @@ setup(
         "pycryptodome>=3.20,<4",
         "requests>=2.32,<3",
         "setproctitle>=1.3.4,<2",
+        "urllib3>=2.2,<3",
         "uvloop>=0.21,<1",
         "web3>=8,<9",
     ],
