@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from iexworker.core.client import Answer
 from iexworker.core.messages import AnswerKind, Details
 from iexworker.errors import LoginRefused, SchedulerError
-from iexworker.task import orders
+from iexworker.task import causes, orders
 from iexworker.task.events import Answered
 from iexworker.task.replicate import Update
 from iexworker.task.runner import Runner
@@ -46,6 +46,12 @@ def details_of(update: Update, outcome: orders.StepOutcome | None) -> Details | 
         stderr=None if found is None else found.stderr_tail,
     )
     return None if details == Details() else details
+
+
+def _why(cause: str | None) -> dict[str, str | None]:
+    """Return the facts that explain a failure, none for a success."""
+    found = {} if cause is None else {"cause": cause, "reason": causes.WORDS.get(cause)}
+    return {name: words for name, words in found.items() if words}
 
 
 class Sender:
@@ -96,9 +102,6 @@ class Sender:
             return None
         level = logging.WARNING if answer.kind is AnswerKind.REFUSED else logging.INFO
         wants = None if answer.next is None else answer.next.value
-        log.log(
-            level,
-            "update answered",
-            extra={"task": task_id, "status": status, "answer": answer.kind.value, "wants": wants},
-        )
+        facts = {"task": task_id, "status": status, "answer": answer.kind.value, "wants": wants}
+        log.log(level, "update answered", extra=facts | _why(update.cause))
         return Answered(update.status, answer.kind, answer.next)

@@ -74,7 +74,7 @@ class Uploads:
             cmd=params.args,
         )
         try:
-            return upload_and_link(
+            link = upload_and_link(
                 proxy,
                 upload,
                 description,
@@ -85,6 +85,13 @@ class Uploads:
             )
         finally:
             proxy.close()
+        if not link:
+            # The protocol has a link for results on IPFS only: the requester is to blame.
+            log.warning(
+                "result stored, and no link to it",
+                extra={"task": replicate.task_id, "storage_provider": params.storage_provider},
+            )
+        return link
 
     def _proof(self, authorization: WorkerpoolAuthorization) -> str:
         signed = authorization_hash(
