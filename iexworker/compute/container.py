@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import enum
 import logging
-import select
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,9 +23,9 @@ from iexworker.compute.engine import (
     ContainerState,
     Engine,
     EngineRefused,
-    OutputStream,
 )
 from iexworker.compute.streams import Capture
+from iexworker.compute.watch import Watch
 from iexworker.errors import DockerError
 
 log = logging.getLogger(__name__)
@@ -38,10 +37,6 @@ _FIRST_SIGNAL_CODE = 128
 _ENGINE_STOP_CODES = frozenset({137, 143, 255})
 """How a container ends when its engine or its host goes down, besides by its own doing."""
 
-_LOOK_S = 1.0
-_LOOK_RARELY_S = 15.0
-_DRAIN_S = 10.0
-_CHUNK_BYTES = 1 << 16
 _BAD_REQUEST = 400
 
 
@@ -63,7 +58,7 @@ class Run:
     duration_ms: int | None = None
     """From start to end as seen from here; the engine's own figure comes later."""
     reason: str = ""
-    """Why it did not start."""
+    """Why it is no success."""
 
 
 class Runner:
@@ -114,7 +109,7 @@ class Runner:
         with self._removed_unless_resumable(found.id):
             started_s = found.started_s or time.time()
             left_s = limit_s - (time.time() - started_s) if found.running else 0.0
-            watch = _Watch(self._engine, self._deaths, found.id, None, capture, cancellation)
+            watch = Watch(self._engine, self._deaths, found.id, None, capture, cancellation)
             exit_code = watch.end(left_s) if found.running else found.exit_code
             run = self._concluded(found.id, exit_code, watch)
             state = self._engine.state(found.id)
@@ -125,7 +120,7 @@ class Runner:
     ) -> Run:
         cancellation.check()
         with self._engine.attached(container) as stream:
-            watch = _Watch(self._engine, self._deaths, container, stream, capture, cancellation)
+            watch = Watch(self._engine, self._deaths, container, stream, capture, cancellation)
             started_s = time.monotonic()
             try:
                 self._engine.start(container)
@@ -137,19 +132,21 @@ class Runner:
             duration_ms = int((time.monotonic() - started_s) * 1000)
             return _with_duration(self._concluded(container, exit_code, watch), duration_ms)
 
-    def _concluded(self, container: str, exit_code: int | None, watch: _Watch) -> Run:
+    def _concluded(self, container: str, exit_code: int | None, watch: Watch) -> Run:
         if exit_code is None:
             log.warning("container at its time limit", extra={"container": container})
             self._engine.kill(container)
             watch.drain()
-            return Run(RunStatus.TIMEOUT, NO_EXIT, container)
+            return Run(RunStatus.TIMEOUT, NO_EXIT, container, reason="did not end within its time")
         if exit_code in _ENGINE_STOP_CODES:
             self._require_engine(watch)
         watch.drain()
-        status = RunStatus.FAILED if exit_code else RunStatus.SUCCESS
-        return Run(status, exit_code, container)
+        if exit_code:
+            reason = f"ended with exit code {exit_code}"
+            return Run(RunStatus.FAILED, exit_code, container, reason=reason)
+        return Run(RunStatus.SUCCESS, exit_code, container)
 
-    def _require_engine(self, watch: _Watch) -> None:
+    def _require_engine(self, watch: Watch) -> None:
         """Raise `DockerError` when the engine went down: the app was ended, it did not fail.
 
         An engine that stops closes its door before it ends its containers, but goes on to serve
@@ -189,101 +186,6 @@ class Runner:
             with contextlib.suppress(DockerError):
                 self._engine.remove(container)
             raise
-
-
-class _Watch:
-    """One container between its start and its end, seen from one connection."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        deaths: Deaths,
-        container: str,
-        stream: OutputStream | None,
-        capture: Capture,
-        cancellation: Cancellation,
-    ) -> None:
-        self.engine_lost = False
-        self._engine = engine
-        self._deaths = deaths
-        self._container = container
-        self._stream = stream
-        self._open = stream is not None
-        self._whole = stream is not None
-        self._capture = capture
-        self._cancellation = cancellation
-        self._poll = select.poll()
-        self._poll.register(cancellation.fileno(), select.POLLIN)
-        self._poll.register(deaths.fileno(), select.POLLIN)
-        if stream is not None:
-            self._poll.register(stream.fileno(), select.POLLIN)
-
-    def end(self, limit_s: float) -> int | None:
-        """Wait for the container to end; return its exit code, None at the time limit."""
-        deadline_s = time.monotonic() + limit_s
-        look_s = time.monotonic() + _LOOK_RARELY_S
-        while True:
-            code = self._deaths.exit_code(self._container)
-            now = time.monotonic()
-            if code is None and now >= min(look_s, deadline_s):
-                code = self._look()
-                look_s = now + self._interval_s()
-            if code is not None or now >= deadline_s:
-                return code
-            self._wait(min(look_s, deadline_s) - now)
-            look_s = min(look_s, now + self._interval_s())
-
-    def drain(self) -> None:
-        """Receive the rest of the output; from the engine's log if the connection was lost."""
-        deadline_s = time.monotonic() + _DRAIN_S
-        while self._open and time.monotonic() < deadline_s:
-            self._wait(deadline_s - time.monotonic())
-        if (self._open or not self._whole) and self._engine.state(self._container) is not None:
-            self._capture.restart()
-            self._engine.copy_logs(self._container, self._capture)
-
-    def _interval_s(self) -> float:
-        """How long the container may be left unasked: rarely, while both streams stand."""
-        return _LOOK_RARELY_S if self._open and self._deaths.connected else _LOOK_S
-
-    def _wait(self, seconds: float) -> None:
-        for descriptor, _ in self._poll.poll(max(0.0, seconds) * 1000):
-            if descriptor == self._deaths.fileno():
-                self._deaths.settle()
-            elif descriptor == self._cancellation.fileno():
-                self._cancellation.check()
-            else:
-                self._receive(descriptor)
-
-    def _receive(self, descriptor: int) -> None:
-        assert self._stream is not None  # noqa: S101 - its descriptor was polled
-        try:
-            data = self._stream.read(_CHUNK_BYTES)
-        except OSError:
-            data, self._whole = b"", False
-        if data:
-            self._capture.feed(data)
-        else:
-            self._open = False
-            self._poll.unregister(descriptor)
-
-    def _look(self) -> int | None:
-        """Ask the engine for the exit code; None while the container runs or nobody answers."""
-        try:
-            state = self._engine.state(self._container)
-        except DockerError as error:
-            log.warning("engine out of reach", extra={"error": str(error)})
-            self.engine_lost = True
-            self._whole = False
-            return None
-        if state is None:
-            log.warning("container removed by others", extra={"container": self._container})
-            return NO_EXIT
-        if state.ended:
-            return state.exit_code
-        # Its output may go on after an engine that was restarted under it: read it again.
-        self._whole = self._whole and self._open
-        return None
 
 
 def _identity(spec: ContainerSpec) -> dict[str, str]:

@@ -83,6 +83,8 @@ def read_bytes(path: Path) -> bytes:
             if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
                 raise NoComputedFile("computed.json: no file, or too large")
             return file.read()
+    except FileNotFoundError:
+        raise NoComputedFile("computed.json: the app has written none") from None
     except (OSError, RuntimeError) as error:
         # RuntimeError: a circle of links.
         raise NoComputedFile(f"computed.json: {error}") from None

@@ -36,6 +36,8 @@ def of_path(output: Path, container_path: str | None) -> str:
         if not path.is_relative_to(root):
             raise NoDigest(f"deterministic-output-path {container_path!r} leads out of the output")
         return _of_folder(path, root) if path.is_dir() else hex_text(_of_file(path))
+    except FileNotFoundError:
+        raise NoDigest(f"deterministic-output-path {container_path!r}: nothing is there") from None
     except (OSError, ValueError, RuntimeError) as error:
         # ValueError: a NUL in the path; RuntimeError: a circle of links.
         raise NoDigest(f"deterministic-output-path {container_path!r}: {error}") from None
