@@ -13,6 +13,10 @@ from iexworker.chain.situation import Facts, Policy, by_owner, shown_done
 from iexworker.chain.verdict import ineffective
 
 
+LONGEST_PAUSE_BLOCKS = 16
+"""After a transaction that reverted; the shortest time to reveal is some hundred blocks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sign:
     """Sign a transaction for `nonce`: an action's, or without one an empty transfer."""
@@ -82,9 +86,9 @@ def ready(entry: Entry, own: Sequence[Transaction], facts: Facts) -> bool:
         return False
     wasted = ineffective(own)
     if wasted:
-        # What was refused in one block may pass in a later one; ever longer pauses save gas.
+        # What was refused in one block may pass in a later one; longer pauses save gas.
         last = max(transaction.block_number or 0 for transaction in wasted)
-        if facts.head.number < last + 2 ** len(wasted):
+        if facts.head.number < last + min(2 ** len(wasted), LONGEST_PAUSE_BLOCKS):
             return False
     if action.kind is not ActionKind.REVEAL and action.expired(facts.now_s):
         return False

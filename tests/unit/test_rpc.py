@@ -108,6 +108,18 @@ def test_garbage_is_an_error(node: NodeServer, raw: bytes, status: int, words: s
         Rpc(node.url).call("eth_chainId")
 
 
+def test_a_batch_that_meets_a_fault_of_the_node_is_an_error(node: NodeServer) -> None:
+    node.status = 503
+    node.set("eth_chainId", "0x1")
+    rpc = Rpc(node.url)
+
+    with pytest.raises(ChainError, match="HTTP status 503"):
+        rpc.batch([("eth_chainId", ())])
+    node.status = 200
+    assert rpc.batch([("eth_chainId", ()), ("eth_chainId", ())]) == ["0x1", "0x1"]
+    assert len(node.posts) == 2
+
+
 @pytest.mark.filterwarnings("ignore:Received batch response with missing")
 @pytest.mark.parametrize(
     "raw",
