@@ -12,7 +12,6 @@ from iexworker.chain.models import ActionKind
 from iexworker.chain.situation import Facts, Policy, by_owner, shown_done
 from iexworker.chain.verdict import ineffective
 
-
 LONGEST_PAUSE_BLOCKS = 16
 """After a transaction that reverted; the shortest time to reveal is some hundred blocks."""
 
