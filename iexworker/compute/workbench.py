@@ -1,0 +1,167 @@
+"""What answers the orders of one slot: the outcome on disk first, then word that it is there."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import time
+from typing import TYPE_CHECKING
+
+from iexworker.compute.cancellation import Cancellation, Cancelled
+from iexworker.compute.container import Runner
+from iexworker.compute.deaths import Deaths
+from iexworker.compute.engine import Engine
+from iexworker.compute.labels import Owner
+from iexworker.compute.steps import UNKNOWN, Done, Steps, Tools
+from iexworker.errors import DockerError
+from iexworker.shared.channels import Message, Order, Outcome
+from iexworker.shared.ring import Stage
+from iexworker.task import orders
+from iexworker.task.orders import StepOutcome
+
+if TYPE_CHECKING:
+    from iexworker.procs.context import Context
+
+log = logging.getLogger(__name__)
+
+PING_FRESH_S = 30.0
+"""A ping answered within this time says that our network is not the trouble."""
+
+_RETRY_S = 5.0
+_INSPECT_S = 3.0
+_INSPECT_PAUSE_S = 0.05
+
+
+class Workbench:
+    """What the step's thread works with; one thread at a time."""
+
+    def __init__(self, context: Context, slot: int) -> None:
+        self._context = context
+        self._settings = context.settings
+        self._outcomes = context.channels.outcomes[slot]
+        self._durations = context.ring.writer(slot)
+        self._tools_made: Tools | None = None
+
+    def close(self) -> None:
+        """Drop the connections to the engine."""
+        if self._tools_made is not None:
+            self._tools_made.deaths.close()
+            self._tools_made.engine.close()
+
+    def serve(self, message: Order, cancellation: Cancellation) -> None:
+        """Do what the order says, or answer again; raises `Cancelled`."""
+        folder = self._settings.task_dir(message.task_id)
+        known = orders.read_outcome(folder, message.step, message.attempt)
+        if known is not None:
+            self._tell(known)
+            if message.step == "compute":
+                self.sweep(message.task_id)
+            return
+        try:
+            done = self._perform(message, cancellation)
+        except Cancelled:
+            raise
+        except Exception as error:
+            log.exception("order failed", extra={"task": message.task_id, "step": message.step})
+            done = Done(_unable(message, repr(error)))
+        self._record(done.outcome, cancellation)
+        self._tell(done.outcome)
+        if done.container is not None:
+            self._look_back(message.task_id, done.container)
+
+    def _perform(self, message: Order, cancellation: Cancellation) -> Done:
+        folder = self._settings.task_dir(message.task_id)
+        order = orders.read_order(folder)
+        if order is None or message.step not in orders.STEPS:
+            return Done(_unable(message, f"no order for step {message.step!r} in {folder}"))
+        return Steps(self._tools(), order, message.attempt, cancellation).perform(message.step)
+
+    def _record(self, outcome: StepOutcome, cancellation: Cancellation) -> None:
+        """Put the outcome on disk; a disk that is full is waited for: silence is a bug."""
+        folder = self._settings.task_dir(outcome.task_id)
+        while True:
+            try:
+                orders.write_outcome(folder, outcome)
+                return
+            except FileNotFoundError:
+                # Purged meanwhile: nobody wants the outcome, and the folder must not come back.
+                log.warning("task folder gone", extra={"task": outcome.task_id})
+                return
+            except OSError as error:
+                log.error(
+                    "outcome not written", extra={"task": outcome.task_id, "error": str(error)}
+                )
+                cancellation.pause(_RETRY_S)
+
+    def _tell(self, outcome: StepOutcome) -> None:
+        self.send(Outcome(outcome.task_id, outcome.step, outcome.attempt, outcome.ok))
+
+    def send(self, message: Message) -> None:
+        """Wake `scheduling`; one that does not listen will say hello and order again."""
+        try:
+            self._outcomes.put_nowait(message)
+        except queue.Full:
+            log.warning("scheduling does not listen", extra={"kind": type(message).__name__})
+
+    def _look_back(self, task_id: str, container: str) -> None:
+        """Record how long the container ran by the engine's clock, then remove it."""
+        engine = self._tools().engine
+        try:
+            duration_ms = _duration_ms(engine, container)
+            if duration_ms is not None:
+                self._durations.record(Stage.APP, task_id, duration_ms)
+            engine.remove(container)
+        except DockerError as error:
+            log.warning("container not removed", extra={"task": task_id, "error": str(error)})
+
+    def sweep(self, task_id: str) -> None:
+        """Remove every container of the task."""
+        with contextlib.suppress(DockerError):
+            tools = self._tools()
+            tools.engine.remove_labelled(tools.owner.wallet, task_id)
+
+    def _owner(self) -> Owner:
+        """Return whose work this is; `scheduling` says so before it orders anything."""
+        wallet = self._context.board.facts.read().wallet
+        if not wallet:
+            raise RuntimeError("the board does not name our wallet")
+        return Owner(wallet, self._settings.name, self._context.boot_id)
+
+    def _tools(self) -> Tools:
+        if self._tools_made is None:
+            address = self._settings.docker_host
+            engine = Engine(address)
+            owner = self._owner()
+            deaths = Deaths(address, owner.wallet)
+            self._tools_made = Tools(
+                settings=self._settings,
+                owner=owner,
+                engine=engine,
+                deaths=deaths,
+                runner=Runner(engine, deaths),
+                scheduler_answers=self._scheduler_answers,
+            )
+        return self._tools_made
+
+    def _scheduler_answers(self) -> bool:
+        last_s = self._context.board.facts.read().last_ping_s
+        return last_s is not None and time.time() - last_s <= PING_FRESH_S
+
+
+def _unable(order: Order, message: str) -> StepOutcome:
+    return StepOutcome(
+        order.task_id, order.step, order.attempt, ok=False, cause=UNKNOWN, message=message
+    )
+
+
+def _duration_ms(engine: Engine, container: str) -> int | None:
+    """Ask the engine, which learns of an end after its network is torn down."""
+    deadline_s = time.monotonic() + _INSPECT_S
+    while True:
+        state = engine.state(container)
+        if state is None:
+            return None
+        if state.ended or time.monotonic() > deadline_s:
+            return state.duration_ms if state.ended else None
+        time.sleep(_INSPECT_PAUSE_S)
