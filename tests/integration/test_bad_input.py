@@ -1,0 +1,305 @@
+"""Tasks that cannot go well: what the scheduler is told, that each ends, and what the log says.
+
+All are bought at once, of one network of each profile, over one worker each; a test looks at one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from crowd import Crowd, served
+from liveworker import SHORT_CATEGORY, Stage
+
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.chain,
+    pytest.mark.timeout(300),
+    pytest.mark.xdist_group("worker"),
+]
+
+Way = tuple[str, ...]
+
+STARTED: Way = ("STARTING", "STARTED")
+PULLED: Way = (*STARTED, "APP_DOWNLOADING", "APP_DOWNLOADED")
+READY: Way = (*PULLED, "DATA_DOWNLOADING", "DATA_DOWNLOADED")
+RUN: Way = (*READY, "COMPUTING")
+REVEALED: Way = ("CONTRIBUTING", "CONTRIBUTED", "REVEALING", "REVEALED")
+PAID: Way = (*REVEALED, "RESULT_UPLOADING", "RESULT_UPLOADED", "COMPLETING", "COMPLETED")
+NOTHING_TO_CONTRIBUTE: Way = ("CONTRIBUTING", "ABORTED UNKNOWN", "CONTRIBUTE_FAILED refused")
+# The proxy has the result, so the scheduler does not believe in the failure; what is revealed is
+# kept until the task has ended on the chain.
+NO_LINK: Way = (
+    *(*RUN, "COMPUTED", *REVEALED, "RESULT_UPLOADING"),
+    *(f"{status} refused" for status in ("RESULT_UPLOAD_FAILED", "COMPLETING", "COMPLETED")),
+)
+NO_IMAGE: Way = (
+    *STARTED,
+    "APP_DOWNLOADING",
+    "APP_DOWNLOAD_FAILED APP_IMAGE_DOWNLOAD_FAILED",
+    *PAID,
+)
+
+GOOD_RESULT = (
+    "cd /iexec_out && echo hi >r && "
+    "echo {#deterministic-output-path#:#/iexec_out/r#} | tr \\# \\\\042 >computed.json"
+)
+SUM_OF_DATA = "0x5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+UNREACHABLE = "http://127.0.0.1:1/nobody"
+
+
+def no_data(cause: str) -> Way:
+    return (*PULLED, "DATA_DOWNLOADING", f"DATA_DOWNLOAD_FAILED {cause}", *PAID)
+
+
+def given_up(cause: str) -> Way:
+    """The way of a download that failed by a fault of ours, or with nothing to contribute."""
+    return (*PULLED, "DATA_DOWNLOADING", f"DATA_DOWNLOAD_FAILED {cause}", "ABORTED UNKNOWN")
+
+
+def no_result(exit_code: str = "") -> Way:
+    """The way of profile 9 for a computation without a result."""
+    return (*RUN, f"COMPUTED {exit_code}".strip(), *NOTHING_TO_CONTRIBUTE)
+
+
+def failed(cause: str) -> Way:
+    """The way of profile 8 for a computation without a result."""
+    return (*RUN, f"COMPUTE_FAILED {cause}", "ABORTED UNKNOWN")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One bad task."""
+
+    wanted: Callable[[Crowd], Mapping[str, Any]]
+    way: Way
+    """Statuses and causes as the scheduler has them, then what it refused."""
+    words: str
+    """What the worker's log says of it."""
+    way_8: Way | None = None
+    """Where profile 8 differs."""
+
+
+def arguments(text: str) -> Callable[[Crowd], Mapping[str, Any]]:
+    return lambda crowd: {"params": crowd.params(text)}
+
+
+def script(text: str) -> Callable[[Crowd], Mapping[str, Any]]:
+    return lambda crowd: crowd.script(text)
+
+
+def inputs(path: str, **wanted: Any) -> Callable[[Crowd], Mapping[str, Any]]:
+    return lambda crowd: (
+        wanted | {"params": crowd.params(iexec_input_files=[path.format(files=crowd.files_url)])}
+    )
+
+
+def dataset(path: str, checksum: str) -> Callable[[Crowd], Mapping[str, Any]]:
+    return lambda crowd: {"dataset": crowd.files_url + path, "dataset_checksum": checksum}
+
+
+def image(suffix: str) -> Callable[[Crowd], Mapping[str, Any]]:
+    return lambda crowd: {"image": crowd.stage.network.registry_address + suffix}
+
+
+def params(text: str) -> Callable[[Crowd], Mapping[str, Any]]:
+    return lambda _: {"params": text, "category": SHORT_CATEGORY}
+
+
+# Those that take longest come first.
+CASES: Mapping[str, Case] = {
+    "params that are broken JSON": Case(
+        params('{"iexec_args": "x'), NO_LINK, "storage_provider=None"
+    ),
+    "params with an unknown key": Case(
+        params('{"iexec_args": "x", "colour": "red"}'), NO_LINK, "storage_provider=None"
+    ),
+    "params of a wrong type": Case(
+        params('{"iexec_input_files": "http://a/b"}'), NO_LINK, "storage_provider=None"
+    ),
+    "params without a storage provider": Case(
+        params('{"iexec_args": "x"}'), NO_LINK, "RESULT_LINK_MISSING"
+    ),
+    "app that never ends": Case(
+        lambda crowd: {"params": crowd.params("sleep=600"), "category": SHORT_CATEGORY},
+        no_result("exit=-1"),
+        "APP_COMPUTE_TIMEOUT did not end within its time",
+        failed("APP_COMPUTE_TIMEOUT exit=-1"),
+    ),
+    "host that refuses, for as long as the task may take": Case(
+        inputs(UNREACHABLE, category=SHORT_CATEGORY), given_up("UNKNOWN"), "Connection refused"
+    ),
+    "image that does not exist": Case(image("/nothing:1"), NO_IMAGE, "manifest unknown"),
+    "image without a tag": Case(image("/demo"), NO_IMAGE, "expected a tag"),
+    "image that is no reference": Case(
+        lambda _: {"image": "http://evil/x:1"}, NO_IMAGE, "expected no scheme"
+    ),
+    "input file that is not there": Case(
+        inputs("{files}/nothing"), no_data("INPUT_FILES_DOWNLOAD_FAILED"), "HTTP 404"
+    ),
+    "dataset that is not there": Case(
+        dataset("/nothing", SUM_OF_DATA), no_data("DATASET_FILE_DOWNLOAD_FAILED"), "HTTP 404"
+    ),
+    "dataset with another checksum": Case(
+        dataset("/data", "0x" + "11" * 32),
+        no_data("DATASET_FILE_BAD_CHECKSUM"),
+        f"SHA-256 is {SUM_OF_DATA}, expected 0x1111",
+    ),
+    "input file of this host": Case(
+        inputs("file:///etc/passwd", category=SHORT_CATEGORY),
+        given_up("UNKNOWN"),
+        "refused by policy",
+    ),
+    "input that is not there, of a deal with a callback": Case(
+        lambda crowd: {**inputs("{files}/nothing")(crowd), "callback": "receiver"},
+        given_up("POST_COMPUTE_FAILED_UNKNOWN_ISSUE"),
+        "HTTP 404",
+    ),
+    "app that fails": Case(
+        arguments("fail=3"),
+        no_result("exit=3"),
+        "APP_COMPUTE_FAILED ended with exit code 3",
+        failed("APP_COMPUTE_FAILED exit=3"),
+    ),
+    "app that fails and leaves a result": Case(
+        script(f"{GOOD_RESULT}; exit 4"),
+        (*RUN, "COMPUTED exit=4", *PAID),
+        "APP_COMPUTE_FAILED ended with exit code 4",
+        failed("APP_COMPUTE_FAILED exit=4"),
+    ),
+    "app without computed.json": Case(
+        arguments("nocomputed"),
+        no_result(),
+        "the app has written none",
+        failed("POST_COMPUTE_SEND_COMPUTED_FILE_FAILED"),
+    ),
+    "app with a broken computed.json": Case(
+        arguments("brokencomputed"),
+        no_result(),
+        "computed.json: Expecting value",
+        failed("POST_COMPUTE_COMPUTED_FILE_NOT_FOUND"),
+    ),
+    "result path of the host": Case(
+        arguments("outside"),
+        no_result(),
+        "'/etc/passwd': nothing is there",
+        failed("POST_COMPUTE_RESULT_DIGEST_COMPUTATION_FAILED"),
+    ),
+    "result path that climbs out": Case(
+        script(f"{GOOD_RESULT}; sed -i s:/r:/../../order.json: computed.json"),
+        no_result(),
+        "leads out of the output",
+        failed("POST_COMPUTE_RESULT_DIGEST_COMPUTATION_FAILED"),
+    ),
+    "result file with a name of 32 characters": Case(
+        script(f"{GOOD_RESULT}; touch {'n' * 32}"),
+        no_result(),
+        "is longer than 31 characters",
+        failed("POST_COMPUTE_TOO_LONG_RESULT_FILE_NAME"),
+    ),
+    "app without callback data": Case(
+        lambda crowd: {"params": crowd.params("x"), "callback": "receiver"},
+        no_result(),
+        "the deal has a callback and computed.json no callback-data",
+        failed("POST_COMPUTE_RESULT_DIGEST_COMPUTATION_FAILED"),
+    ),
+    "encrypted result without an enclave": Case(
+        lambda crowd: {"params": crowd.params(iexec_result_encryption=True)},
+        ("STARTING", "START_FAILED TASK_DESCRIPTION_INVALID", "ABORTED UNKNOWN"),
+        "cannot have an encrypted result",
+    ),
+}
+
+UNREACHABLE_LONG = "host that refuses for two minutes"
+TEE = "task for an enclave"
+LAST = "good task after all of them"
+ROLES = {"9": "worker3", "8": "worker4"}
+
+
+@pytest.fixture(scope="module")
+def crowds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Crowd]]:
+    base = tmp_path_factory.mktemp("networks")
+    (base / "files").mkdir()
+    (base / "files" / "data").write_text("hello\n")
+    with served(base / "files") as url, ThreadPoolExecutor() as threads:
+        found = dict(
+            threads.map(
+                lambda item: (item[0], Crowd(Stage(base / item[0], item[0], 300), item[1], url)),
+                ROLES.items(),
+            )
+        )
+        for crowd in found.values():
+            crowd.worker.start()
+        buying = [threads.submit(buy_all, *item) for item in found.items()]
+        yield found
+        for bought in buying:
+            bought.result()
+        for crowd in found.values():
+            crowd.worker.stop()
+            crowd.stage.close()
+
+
+def buy_all(profile: str, crowd: Crowd) -> None:
+    if profile == "9":
+        crowd.buy(UNREACHABLE_LONG, **inputs(UNREACHABLE)(crowd))
+    for name, case in CASES.items():
+        crowd.buy(name, **case.wanted(crowd))
+    crowd.buy(TEE, tag="0x3")
+
+
+@pytest.mark.parametrize("profile", ROLES)
+@pytest.mark.parametrize("name", CASES)
+def test_a_bad_task_ends_as_the_protocol_says_and_the_log_says_why(
+    crowds: Mapping[str, Crowd], name: str, profile: str
+) -> None:
+    crowd, case = crowds[profile], CASES[name]
+    crowd.ended(name)
+    way = case.way if profile == "9" else case.way_8 or case.way
+    assert crowd.way(name) == list(way)
+    assert crowd.said(name, case.words)
+
+
+@pytest.mark.parametrize("profile", ROLES)
+def test_the_scheduler_keeps_what_a_failed_app_has_written(
+    crowds: Mapping[str, Crowd], profile: str
+) -> None:
+    crowd = crowds[profile]
+    crowd.ended("app that fails")
+    kept = crowd.kept_output("app that fails")
+    assert "Hello from task 0 of 1" in kept["stdout"]
+    assert kept["stderr"] == "failing as told, with 3\n"
+
+
+@pytest.mark.parametrize("profile", ROLES)
+def test_a_task_for_an_enclave_is_not_given_to_a_worker_without_one(
+    crowds: Mapping[str, Crowd], profile: str
+) -> None:
+    crowd = crowds[profile]
+    crowd.ended("encrypted result without an enclave")
+    assert crowd.stage.status(crowd.tasks[TEE]) in ("UNSET", "ACTIVE")
+    assert crowd.way(TEE) == []
+
+
+def test_an_unreachable_host_is_the_requesters_fault_after_two_minutes(
+    crowds: Mapping[str, Crowd],
+) -> None:
+    crowd = crowds["9"]
+    crowd.ended(UNREACHABLE_LONG, 180)
+    assert crowd.way(UNREACHABLE_LONG) == list(no_data("INPUT_FILES_DOWNLOAD_FAILED"))
+    assert crowd.said(UNREACHABLE_LONG, "Connection refused")
+
+
+@pytest.mark.parametrize("profile", ROLES)
+def test_nothing_is_left_of_them_and_a_good_task_completes(
+    crowds: Mapping[str, Crowd], profile: str
+) -> None:
+    crowd = crowds[profile]
+    crowd.buy(LAST)
+    crowd.ended(LAST)
+    assert crowd.way(LAST) == [*RUN, "COMPUTED", *PAID]
+    crowd.worker.at_rest()
+    assert not crowd.worker.lines("Traceback")
+    assert crowd.worker.stop() == 0
