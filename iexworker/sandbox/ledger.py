@@ -49,13 +49,13 @@ _APP_ABI = [
 def _reaching(
     method: Callable[Concatenate[Ledger, _P], _R],
 ) -> Callable[Concatenate[Ledger, _P], _R]:
-    """Tell an unreachable node in the scheduler's words."""
+    """Tell of a node that is out of reach, or does not take a request, in the interface's words."""
 
     @functools.wraps(method)
     def asked(self: Ledger, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
             return method(self, *args, **kwargs)
-        except requests.RequestException as error:
+        except (requests.RequestException, Web3Exception) as error:
             raise ChainUnreachable(str(error)) from error
 
     return asked
@@ -186,10 +186,7 @@ class Ledger:
 
     def _send(self, function: str, *arguments: object, gas: int) -> str:
         data = self._chain.hub.encode_abi(function, args=arguments)
-        try:
-            return self._sender.send(self._chain.hub.address, data, gas=gas).to_0x_hex()
-        except Web3Exception as error:
-            raise ChainUnreachable(f"{function}: {error}") from error
+        return self._sender.send(self._chain.hub.address, data, gas=gas).to_0x_hex()
 
     def _logs(self, block: int, event: str, topic: str) -> Sequence[Any]:
         asked: FilterParams = {

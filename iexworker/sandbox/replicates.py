@@ -33,6 +33,9 @@ BLOCK_POLL_S = 0.5
 BLOCKS_WAITED_FOR_RECEIPT = 10
 """How far our node may be behind the worker's; then its claim is judged by what we see."""
 
+LOG_LINES_SHOWN = 20
+"""Last lines of a failed app's output that our own log repeats."""
+
 _TASK_UPDATERS_V9 = FAILURES_BEFORE_COMPUTED | {
     _S.STARTED,
     _S.CONTRIBUTED,
@@ -220,12 +223,7 @@ class Replicates:
         change = StatusChange(status, self._world.now_ms(), modifier, details.cause)
         replicate.history.append(change)
         _keep(replicate, status, details)
-        log.info(
-            "replicate changed",
-            extra={"task": task.task_id, "worker": replicate.wallet, "status": status.value}
-            | ({"cause": details.cause} if details.cause else {})
-            | ({"exit_code": details.exit_code} if details.exit_code else {}),
-        )
+        _tell(task, replicate, status, details)
         self._free_slots(task, replicate.wallet, status)
         self._book.touch(task)
         if self._world.profile is Profile.V8 or status in _TASK_UPDATERS_V9:
@@ -245,6 +243,24 @@ class Replicates:
         elif status in (_S.COMPLETED, _S.FAILED):
             worker.leave([task.task_id])
         self._book.touch(worker)
+
+
+def _tell(task: Task, replicate: Replicate, status: ReplicateStatus, details: Details) -> None:
+    """Log a change; of a failure all that its requester may want to know."""
+    facts: dict[str, object] = {
+        "task": task.task_id,
+        "worker": replicate.wallet,
+        "status": status.value,
+    }
+    if details.cause:
+        facts["cause"] = details.cause
+    if details.exit_code:
+        facts["exit_code"] = details.exit_code
+    failed = status.value.endswith("FAILED") or bool(details.exit_code)
+    lines = (details.stdout + details.stderr).splitlines()[-LOG_LINES_SHOWN:] if failed else []
+    if lines:
+        facts["block"] = "\n".join(f"    | {line}" for line in lines)
+    log.log(logging.WARNING if failed else logging.INFO, "replicate changed", extra=facts)
 
 
 def _keep(replicate: Replicate, status: ReplicateStatus, details: Details) -> None:

@@ -257,10 +257,19 @@ class Scheduler:
             if what == "search":
                 self._detectors.find_contributions(task)
             else:
-                self.tasks.update(task)
+                self._update(task)
         except ChainUnreachable:
             self._world.asked.put((what, task_id))
             raise
+
+    def _update(self, task: Task) -> None:
+        """Move one task; a fault of ours in it must not hold up the others."""
+        try:
+            self.tasks.update(task)
+        except ChainUnreachable:
+            raise
+        except Exception:
+            log.exception("a task cannot be moved", extra={"task": task.task_id})
 
     def _look_at_chain(self) -> None:
         now_s = self._world.clock.now_s()
@@ -269,7 +278,7 @@ class Scheduler:
             with self._book.lock:
                 watched = [one for one in self._book.tasks.values() if one.status in _WATCHED]
             for task in watched:
-                self.tasks.update(task)
+                self._update(task)
         if now_s >= self._next_look_s:
             self._next_look_s = now_s + self._world.timers.poll_s
             self._find_deals()

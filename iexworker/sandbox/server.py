@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 TURN_S = 0.1
 """How long the engine waits for something to do before it looks at clock and chain."""
 STUMBLE_PAUSE_S = 1.0
+ENGINE_PATIENCE_S = 2.0
+"""How long the end waits for the engine, which may be in a call to the chain."""
 
 
 class SandboxServer:
@@ -81,10 +83,11 @@ class SandboxServer:
             Server(network.listen, network.proxy_port, proxy_routes(self._proxy, profile)),
         )
         self._ended = threading.Event()
+        self._engine = threading.Thread(target=self._run_engine, name="engine", daemon=True)
 
     def start(self) -> None:
         """Answer, and move tasks."""
-        threading.Thread(target=self._run_engine, name="engine", daemon=True).start()
+        self._engine.start()
         for server in self._servers:
             server.start()
 
@@ -94,6 +97,7 @@ class SandboxServer:
         for server in self._servers:
             server.stop()
         self._broker.close()
+        self._engine.join(ENGINE_PATIENCE_S)
         self._book.close()
         self._proxy.close()
 

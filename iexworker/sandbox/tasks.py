@@ -10,6 +10,7 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 
+from iexworker.sandbox import workflow
 from iexworker.sandbox.book import Book
 from iexworker.sandbox.facts import ChainTask, ChainTaskStatus
 from iexworker.sandbox.models import (
@@ -80,10 +81,11 @@ class Tasks:
             task = Task(task_id, index, deal, history)
             self._book.tasks[task_id] = task
             self._book.touch(task)
-        log.info(
-            "task received",
-            extra={"task": task_id, "deal": deal.deal_id, "image": deal.app_image},
-        )
+        facts = {"task": task_id, "deal": deal.deal_id, "image": deal.app_image}
+        log.info("task received", extra=facts)
+        if workflow.is_tee(deal.tag, self._world.profile):
+            reason = "its tag asks for an enclave, and this network has no secret service"
+            log.warning("task stays ungranted", extra={"task": task_id, "reason": reason})
         self._world.ask_task_update(task_id)
 
     def update(self, task: Task) -> None:
