@@ -36,7 +36,7 @@ from iexworker.task.slots import Slots
 if TYPE_CHECKING:
     from iexworker.task.desk import Desk
 
-TURN_S = 0.5
+TURN_S = 1.0
 LEAVE_S = 1.5
 """What the end itself takes, out of the grace: whoever overstays it is killed."""
 

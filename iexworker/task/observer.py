@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from iexworker.task.replicate import Replicate, Step, Work
 
-TURN_S = 0.25
+TURN_S = 0.5
 SLOW_S = 15.0
 """Between two looks at a task whose next word is the scheduler's."""
 

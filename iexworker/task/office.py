@@ -102,8 +102,9 @@ class Office:
 
     async def run(self) -> None:
         """Open, then serve for ever."""
+        importing = asyncio.create_task(asyncio.to_thread(self._desk_class))
         terms = await self._relations.terms()
-        self._desk = await self._open_desk(terms)
+        self._desk = await self._open_desk(terms, await importing)
         probe = ChainProbe(self._facts, self._desk)
         runner = self._make_runner()
         await self._reconcile()
@@ -150,10 +151,9 @@ class Office:
             journal_errors=self._journal_errors,
         )
 
-    async def _open_desk(self, terms: Terms) -> Desk:
+    async def _open_desk(self, terms: Terms, desk_class: type[Desk]) -> Desk:
         node_url = self._settings.node_url_override or terms.chain.node_url
         prices = PriceRule(self._settings.gas_price_multiplier, self._settings.gas_price_cap_wei)
-        desk_class = await asyncio.to_thread(self._desk_class)
         desk = desk_class(terms.chain, node_url, self._wallet, prices, self._settings.pool_address)
         for pause_s in pauses():
             try:

@@ -114,15 +114,11 @@ class ChainProbe:
         head, nonces = await asyncio.gather(self._desk.head(), self._desk.nonces())
         if head.number == 0:
             return "the chain node is at block 0: not synchronised"
+        self._facts.set(wallet_tx_latest=nonces.latest, wallet_tx_pending=nonces.pending)
         if head.number != self.block_number:
             self.block_number = head.number
             self._seen_s = time.monotonic()
-        self._facts.set(
-            last_block=head.number,
-            last_block_s=time.time(),
-            wallet_tx_latest=nonces.latest,
-            wallet_tx_pending=nonces.pending,
-        )
+            self._facts.set(last_block=head.number, last_block_s=time.time())
         return ""
 
     async def _look_at_gas(self) -> str:
