@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from divergence import NO_ANSWER
-from runscript import AVAILABLE, PING, SEND, STREAM, Event, Script, channel_of
+from runscript import DEMAND, PING, SEND, SESSION, STREAM, Event, Script, channel_of
 
 from iexworker.chain.hashing import keccak, lenient_bytes
 from iexworker.chain.wallet import recover
@@ -138,11 +138,16 @@ class Expectations:
 
     def _may_happen(self, due: Event) -> bool:
         """Tell whether it is time: a grant comes after all that the recordings show before it."""
+        if due.channel in (PING, DEMAND) and not self._registered():
+            return False
         if due.grant is None:
             return True
         return not any(
             event.at_s < due.at_s for events in self._channels.values() for event in events
         )
+
+    def _registered(self) -> bool:
+        return not self._channels.get(SESSION)
 
     def _happen(self, due: Event, asked: Asked) -> Answer:
         self.differences += [f"{due.where} {due.line}{words}" for words in _compare(due, asked)]
@@ -162,19 +167,25 @@ class Expectations:
 
     def _sample(self, asked: Asked) -> Answer | None:
         """Answer what the recordings hold samples of, or nothing, because they are excerpts."""
-        if asked.line == "POST /workers/ping":
-            pings = (event for event in self._script.events() if event.channel == PING)
-            return next(Answer.of(event) for event in pings if event.status == 200)
-        if asked.line == AVAILABLE:
-            return Answer(204)
+        channel = channel_of(asked.line, asked.body)
+        if channel in (PING, DEMAND):
+            return self._another(asked, channel)
         if asked.line == f"{SEND} UNSUBSCRIBE":
             return Answer(204)  # names no task, so the excerpts made by task lack it
         if asked.line.startswith(LOGIN):
             return self._log_in(asked)
-        channel = channel_of(asked.line, asked.body)
         if channel.startswith("upload ") and not self._channels.get(channel):
             return self._upload(asked, channel.partition(" ")[2])
         return None
+
+    def _another(self, asked: Asked, channel: str) -> Answer | None:
+        """Answer one more ping or demand, which are made all the time once we are registered."""
+        if not self._registered() or asked.headers.get("authorization") != f"Bearer {JWT}":
+            return None
+        if channel == DEMAND:
+            return Answer(204)
+        pings = (event for event in self._script.events() if event.channel == PING)
+        return next(Answer.of(event) for event in pings if event.status == 200)
 
     def _log_in(self, asked: Asked) -> Answer:
         """Judge the signature as the scheduler does: no recording holds a login."""

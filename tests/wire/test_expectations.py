@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from divergence import Divergence, amend
 from expectations import Asked, Expectations
-from runscript import WALLET, Script, recorded
+from runscript import WALLET, Event, Script, recorded
 
 from iexworker.chain.hashing import keccak, lenient_bytes
 from iexworker.chain.wallet import Wallet
@@ -108,18 +108,46 @@ def test_a_request_that_never_comes_stays_due() -> None:
     assert [words.rpartition(" ")[2] for words in replay.outstanding()] == ["STARTING"]
 
 
+def session_events(*numbers: int) -> tuple[Event, ...]:
+    """Return some events of 8.5-session."""
+    wanted = {f"8.5-session[{number}]" for number in numbers}
+    return tuple(event for event in recorded("8.5")["8.5-session"] if event.where in wanted)
+
+
 def test_a_grant_waits_for_all_that_was_recorded_before_it() -> None:
-    events = sorted(
-        recorded("8.5")["8.5-session"], key=lambda event: event.where != "8.5-session[9]"
-    )
-    registered, granted = events[0], next(event for event in events if event.grant)
-    replay = stage(Script(((registered, granted),)))
+    informed, granted = session_events(4, 17)
+    replay = stage(Script(((informed, granted),)))
     demand = Asked(granted.line, None, granted.headers)
 
     assert replay.take(demand).status == 204
-    replay.take(Asked(registered.line, registered.body, registered.headers))
+    replay.take(Asked(informed.line, None, {}))
     assert replay.take(demand).status == 200
     assert replay.differences == []
+
+
+def test_a_ping_or_a_demand_before_the_registration_is_a_difference() -> None:
+    registered, asking, pinging = session_events(9, 13, 14)
+    replay = stage(Script(((registered, asking, pinging),)))
+
+    for event in (asking, pinging):
+        replay.take(Asked(event.line, None, event.headers))
+
+    assert [words.partition(" null")[0] for words in replay.differences] == [
+        "GET /replicates/available?blockNumber=N",
+        "POST /workers/ping",
+    ]
+
+
+def test_a_ping_without_a_token_is_a_difference() -> None:
+    (pinging,) = session_events(14)
+    replay = stage(Script(((pinging,),)))
+
+    replay.take(Asked(pinging.line, None, pinging.headers))
+    replay.take(Asked(pinging.line, None, pinging.headers))
+    assert replay.differences == []
+    replay.take(Asked(pinging.line, None, PING))
+
+    assert replay.differences == ["POST /workers/ping null: due was nothing"]
 
 
 def test_a_login_signed_with_another_key_is_a_difference() -> None:
