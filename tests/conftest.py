@@ -1,9 +1,51 @@
-"""What every test relies on."""
+"""What every test relies on, and what some need of the machine.
+
+Tests marked `docker` or `chain` are skipped on a laptop without either, and fail in CI.
+"""
 
 from __future__ import annotations
 
+import functools
+import os
+import shutil
+
 import eth_account  # noqa: F401 - imported here, once, so that no test's import raises the limit again
+import pytest
 
 from iexworker.recursion import restore_limit
 
 restore_limit()
+
+
+@functools.cache
+def _docker_problem() -> str:
+    from iexworker.errors import SandboxError
+    from iexworker.sandbox import image
+
+    try:
+        image.engine().close()
+    except SandboxError as error:
+        return str(error)
+    return "" if shutil.which("docker-registry") else "docker-registry is not installed"
+
+
+@functools.cache
+def _chain_problem() -> str:
+    from iexworker.errors import SandboxError
+    from iexworker.sandbox import tools
+
+    try:
+        tools.anvil()
+        for profile in tools.POCO_VERSIONS:
+            tools.contracts_folder(profile)
+    except SandboxError as error:
+        return str(error)
+    return ""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark, problem in (("docker", _docker_problem), ("chain", _chain_problem)):
+        if item.get_closest_marker(mark) and (reason := problem()):
+            if os.environ.get("CI"):
+                pytest.fail(f"CI must have it: {reason}")
+            pytest.skip(reason)

@@ -1,8 +1,0 @@
-"""Chaos tests use the harness of the integration tests."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
