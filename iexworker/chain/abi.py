@@ -17,6 +17,7 @@ from iexworker.chain.models import (
     Category,
     ChainAccount,
     ChainTask,
+    Contributed,
     Contribution,
     ContributionStatus,
     Deal,
@@ -108,6 +109,19 @@ def contribute(
         enclave_signature,
         authorization,
     )
+
+
+def contributed(data: str) -> Contributed | None:
+    """Read the input of a `contribute`; None for the input of anything else."""
+    raw = hashing.lenient_bytes(data)
+    if raw[:4] != hashing.keccak(CONTRIBUTE.encode("ascii"))[:4]:
+        return None
+    types = CONTRIBUTE.partition("(")[2][:-1].split(",")
+    try:
+        task_id, _, _, challenge, _, signature = decode(types, raw[4:])
+    except (DecodingError, OverflowError):
+        return None
+    return Contributed(hashing.hex_text(task_id), challenge.lower(), hashing.hex_text(signature))
 
 
 def reveal(task_id: str, digest: str) -> bytes:

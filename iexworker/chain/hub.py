@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from iexworker.chain.models import (
     ChainAccount,
     ChainConfiguration,
     ChainTask,
+    Contributed,
     Contribution,
     ContributionEvent,
     Deal,
@@ -179,9 +181,16 @@ class Hub:
         return self._retried(lambda: self._described(task, profile))
 
     def oldest_block(self) -> int:
-        """Return a block before which no task that has not ended yet can have begun."""
-        blocks = int(_LONGEST_TASK_S / self.configuration.block_time_s)
-        return max(0, self.block_number() - blocks)
+        """Return a block before which no task that has not ended yet can have begun.
+
+        Found by the blocks' own times, in some twenty reads: not every chain keeps its block time.
+        """
+        head = self.head()
+        since_s = head.timestamp_s - _LONGEST_TASK_S
+        return bisect_left(range(head.number), since_s, key=self._time_of)
+
+    def _time_of(self, block: int) -> int:
+        return head_of(self.rpc.call("eth_getBlockByNumber", hex(block), False)).timestamp_s
 
     def contributions_since(self, block: int) -> list[ContributionEvent]:
         """Return this wallet's contributions from `block` on, to rebuild a lost journal from."""
@@ -194,6 +203,19 @@ class Hub:
             for entry in sorted(found, key=lambda entry: entry.block_number or 0)
             if entry.block_number is not None
         ]
+
+    def contributed(self, tx_hash: str) -> Contributed | None:
+        """Return what a transaction contributed, None when it is unknown or none of `contribute`.
+
+        Raises `ChainError` for an answer of another shape.
+        """
+        raw = self.rpc.call("eth_getTransactionByHash", tx_hash)
+        if raw is None:
+            return None
+        data = raw.get("input") if isinstance(raw, dict) else None
+        if not isinstance(data, str):
+            raise ChainError(f"transaction {tx_hash} of another shape: {raw!r:.200}")
+        return abi.contributed(data)
 
     def event(self, kind: ActionKind, task_id: str, since_block: int) -> Log | None:
         """Return the event that confirms an action of this wallet, None when none is found."""

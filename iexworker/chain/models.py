@@ -110,6 +110,16 @@ class ContributionEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class Contributed:
+    """What the input of a `contribute` says: with it a lost authorisation is had again (4.1)."""
+
+    task_id: str
+    enclave_challenge: str
+    authorization: str
+    """The signature of the workerpool's authorisation."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChainConfiguration:
     """`GET {config server}/config/chain` (docs/spec/02, 4.2)."""
 

@@ -14,6 +14,7 @@ from iexworker.chain.models import (
     ZERO_ADDRESS,
     ActionKind,
     ChainConfiguration,
+    Contributed,
     ContributionStatus,
     Head,
     Nonces,
@@ -352,10 +353,57 @@ def test_events_of_another_shape_are_an_error(hub: Hub, node: NodeServer, answer
         hub.event(ActionKind.REVEAL, TASK, 0)
 
 
-def test_the_oldest_block_covers_the_longest_task(hub: Hub, node: NodeServer) -> None:
-    assert hub.oldest_block() == 0
-    node.set("eth_blockNumber", hex(100_000))
-    assert hub.oldest_block() == 100_000 - 360_000 // 5
+@pytest.mark.parametrize(
+    ("block_time_s", "oldest"), [(5, 100_000 - 72_000), (1, 0), (3600, 99_900)]
+)
+def test_the_oldest_block_covers_the_longest_task_by_the_blocks_own_times(
+    hub: Hub, node: NodeServer, block_time_s: int, oldest: int
+) -> None:
+    def block(parameters: list[Any]) -> dict[str, str]:
+        number = 100_000 if parameters[0] == "latest" else int(parameters[0], 16)
+        return {"number": hex(number), "timestamp": hex(1_700_000_000 + number * block_time_s)}
+
+    node.answers["eth_getBlockByNumber"] = block
+
+    assert hub.oldest_block() == oldest
+
+
+def test_what_was_contributed_is_read_from_the_transaction(hub: Hub, node: NodeServer) -> None:
+    signature = "0x" + "5a" * 65
+    data = abi.contribute(TASK, WALLET, "0x" + "dd" * 32, signature)
+    node.set("eth_getTransactionByHash", {"input": "0x" + data.hex()})
+
+    assert hub.contributed("0x" + "cc" * 32) == Contributed(TASK, ZERO_ADDRESS, signature)
+
+
+@pytest.mark.parametrize("data", ["0x", "0x1234567890", "0x" + abi.reveal(TASK, TASK).hex()])
+def test_another_transaction_has_contributed_nothing(hub: Hub, node: NodeServer, data: str) -> None:
+    node.set("eth_getTransactionByHash", {"input": data})
+
+    assert hub.contributed("0x" + "cc" * 32) is None
+
+
+def test_the_input_of_a_garbled_contribute_is_none(hub: Hub, node: NodeServer) -> None:
+    data = abi.contribute(TASK, WALLET, "0x" + "dd" * 32, "0x" + "5a" * 65)
+    node.set("eth_getTransactionByHash", {"input": "0x" + data[:100].hex()})
+
+    assert hub.contributed("0x" + "cc" * 32) is None
+
+
+def test_an_unknown_transaction_has_contributed_nothing(hub: Hub, node: NodeServer) -> None:
+    node.set("eth_getTransactionByHash", None)
+
+    assert hub.contributed("0x" + "cc" * 32) is None
+
+
+@pytest.mark.parametrize("answer", [7, {"input": None}, []])
+def test_a_transaction_of_another_shape_is_an_error(
+    hub: Hub, node: NodeServer, answer: object
+) -> None:
+    node.set("eth_getTransactionByHash", answer)
+
+    with pytest.raises(ChainError, match="another shape"):
+        hub.contributed("0x" + "cc" * 32)
 
 
 @pytest.mark.parametrize("answer", [None, "latest", {"number": "0x1"}])
