@@ -7,6 +7,7 @@ that step's failure with cause UNKNOWN, never silence (design section 4 rule 3).
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine
@@ -262,7 +263,8 @@ class TaskDuties:
         return "TASK_DESCRIPTION_INVALID" if encrypted else None
 
     async def _compute(self, replicate: Replicate, effect: DoStep) -> StepDone | None:
-        cause = await self._precheck(replicate)
+        again = replicate.redo is not None
+        cause = await (self._reorder(replicate) if again else self._precheck(replicate))
         if cause is not None:
             return StepDone(effect.step, effect.attempt, ok=False, cause=cause)
         self._with.slots.order(replicate.task_id, effect.step.value, effect.attempt)
@@ -289,12 +291,27 @@ class TaskDuties:
             lambda: self._with.chain.cannot_contribute(replicate, description), until_s
         )
 
+    async def _reorder(self, replicate: Replicate) -> str | None:
+        """Order a contributed task again: there is time as long as it can be revealed."""
+        description = await self._description(replicate)
+        if description is None:
+            return "TASK_DESCRIPTION_NOT_FOUND"
+        order = orders.TaskOrder(
+            dataclasses.replace(description, contribution_deadline_s=description.final_deadline_s),
+            replicate.profile,
+        )
+        folder = self._with.folder_of(replicate.task_id)
+        await asyncio.to_thread(orders.write_order, folder, order)
+        return None
+
     async def _description(self, replicate: Replicate) -> TaskDescription | None:
         folder = self._with.folder_of(replicate.task_id)
         order = await asyncio.to_thread(orders.read_order, folder)
         if order is not None:
             return order.description
-        until_s = float(replicate.contribution_deadline_s or time.time() + START_PATIENCE_S)
+        staked = replicate.staked
+        deadline_s = replicate.final_deadline_s if staked else replicate.contribution_deadline_s
+        until_s = float(deadline_s or time.time() + START_PATIENCE_S)
         description = await patiently(lambda: self._with.chain.describe(replicate), until_s)
         if description is not None:
             order = orders.TaskOrder(description, replicate.profile)

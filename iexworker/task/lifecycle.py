@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from iexworker.chain.hashing import result_hash
 from iexworker.chain.models import TaskStatus
 from iexworker.core.messages import AbortCause, AnswerKind, NotificationType, ReplicateStatus
 from iexworker.task import watch
@@ -31,11 +32,19 @@ from iexworker.task.events import (
     StopWork,
     Transact,
 )
-from iexworker.task.moves import Change, abort, begin_step, reveal_allowed
+from iexworker.task.moves import (
+    Change,
+    abort,
+    begin_redo,
+    begin_step,
+    reveal_allowed,
+    upload_allowed,
+)
 from iexworker.task.replicate import (
     CONTRIBUTABLE_CAUSES,
     STATUSES,
     STEP_OF,
+    Redo,
     Replicate,
     Step,
     Update,
@@ -46,7 +55,7 @@ _S = ReplicateStatus
 _BEFORE = frozenset(item.before for item in STATUSES.values())
 # The stake hangs on these: a refusal is answered by sending them again (docs/spec/04, H3).
 _INSISTED = frozenset({_S.CONTRIBUTED, _S.REVEALED})
-_NEXT_STEP = {Step.START: Step.APP, Step.APP: Step.DATA, Step.DATA: Step.COMPUTE}
+_REDO_NEXT = {Step.APP: Step.DATA, Step.DATA: Step.COMPUTE}
 
 
 def begin(replicate: Replicate) -> Change:
@@ -56,6 +65,8 @@ def begin(replicate: Replicate) -> Change:
 
 def resume(replicate: Replicate) -> Change:
     """Return what has to be done again after a start: every effect is idempotent."""
+    if replicate.redo is not None:
+        return replicate, (DoStep(replicate.redo.step, replicate.redo.attempt), Observe())
     if replicate.work is not Work.DOING:
         return replicate, (Observe(),)
     if replicate.step is Step.CONTRIBUTE and replicate.staked:
@@ -188,7 +199,7 @@ def _please_upload(replicate: Replicate) -> Change:
     if not replicate.staked or replicate.step.rank >= Step.UPLOAD.rank:
         return replicate, ()
     replicate = replace(replicate, consensus_known=True, upload_asked=True)
-    if replicate.step is Step.REVEAL and replicate.work is Work.DONE:
+    if upload_allowed(replicate):
         return begin_step(replicate, Step.UPLOAD)
     return replicate, (Observe(),)
 
@@ -221,7 +232,21 @@ def _prepared(replicate: Replicate, event: Prepared) -> Change:
     return replace(replicate, staked=True), (Transact(Step.CONTRIBUTE),)
 
 
+def _redone(replicate: Replicate, redo: Redo, event: StepDone) -> Change:
+    """Go on computing again; what does not give the contributed hash is of no use."""
+    if event.ok and redo.step in _REDO_NEXT:
+        return begin_redo(replicate, _REDO_NEXT[redo.step], redo.result_hash)
+    replicate = replace(replicate, redo=None)
+    found = event.digest
+    if found is not None and result_hash(replicate.task_id, found) == redo.result_hash:
+        replicate = replace(replicate, digest=found, callback_data=event.callback_data)
+    return replicate, (Observe(),)
+
+
 def _step_done(replicate: Replicate, event: StepDone) -> Change:
+    redo = replicate.redo
+    if redo is not None and (event.step, event.attempt) == (redo.step, redo.attempt):
+        return _redone(replicate, redo, event)
     if (event.step, event.attempt) != (replicate.step, replicate.attempt):
         return replicate, ()  # an outcome that an abort has overtaken
     if replicate.work is not Work.DOING:
@@ -266,7 +291,9 @@ def _mined(replicate: Replicate, event: Mined) -> Change:
         return replicate.with_update(update), (Observe(),)
     replicate = replace(replicate, revealed=True)
     replicate = replicate.with_update(Update(_S.REVEALED, receipt=event.receipt))
-    return begin_step(replicate, Step.UPLOAD) if replicate.upload_asked else (replicate, ())
+    if replicate.upload_asked and upload_allowed(replicate):
+        return begin_step(replicate, Step.UPLOAD)
+    return replicate, ()
 
 
 def _not_mined(replicate: Replicate, event: NotMined) -> Change:
@@ -286,8 +313,7 @@ def _scheduler_saw(replicate: Replicate, event: SchedulerSaw) -> Change:
         consensus_known=replicate.consensus_known or event.consensus,
         upload_asked=replicate.upload_asked or event.asked_to_upload,
     )
-    waiting = replicate.step is Step.REVEAL and replicate.work is Work.DONE
-    if waiting and replicate.upload_asked and not replicate.pending:
+    if replicate.upload_asked and upload_allowed(replicate) and not replicate.pending:
         return begin_step(replicate, Step.UPLOAD)
     return replicate, ()
 

@@ -145,6 +145,25 @@ def receipt_from_json(data: Mapping[str, Any] | None) -> ChainReceipt | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Redo:
+    """A contributed task is computed again, without a word: its digest or archive is lost."""
+
+    step: Step
+    attempt: int
+    result_hash: str
+    """What our contribution has on the chain: only a result that gives it is of use."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the journal keeps it."""
+        return {"step": self.step.value, "attempt": self.attempt, "result_hash": self.result_hash}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Redo:
+        """Read what `to_json` gave."""
+        return cls(Step(data["step"]), data["attempt"], data["result_hash"])
+
+
+@dataclass(frozen=True, slots=True)
 class Replicate:
     """One worker's execution of one task, as far as it has come."""
 
@@ -172,6 +191,7 @@ class Replicate:
     """The scheduler asked to abort; a staked task is not aborted for it alone."""
     lost: bool = False
     """The chain shows that our contribution cannot win any more."""
+    redo: Redo | None = None
     contribution_deadline_s: int | None = None
     final_deadline_s: int | None = None
     granted_at_s: float = field(default=0.0, compare=False)
@@ -184,6 +204,8 @@ class Replicate:
     @property
     def holds_slot(self) -> bool:
         """Whether a slot is kept for it: from the grant until computed, failed or aborted."""
+        if self.redo is not None:
+            return True
         if self.step is Step.COMPUTE:
             return self.work is Work.DOING
         return self.step.rank < Step.COMPUTE.rank and self.work is not Work.FAILED
@@ -212,6 +234,7 @@ class Replicate:
             "upload_asked": self.upload_asked,
             "abort_cause": None if self.abort_cause is None else self.abort_cause.value,
             "lost": self.lost,
+            "redo": None if self.redo is None else self.redo.to_json(),
             "contribution_deadline_s": self.contribution_deadline_s,
             "final_deadline_s": self.final_deadline_s,
             "granted_at_s": self.granted_at_s,
@@ -220,7 +243,7 @@ class Replicate:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Replicate:
         """Read what `to_json` gave."""
-        cause = data["abort_cause"]
+        cause, redo = data["abort_cause"], data["redo"]
         return cls(
             authorization=WorkerpoolAuthorization.from_json(data["authorization"]),
             profile=Profile(data["profile"]),
@@ -238,6 +261,7 @@ class Replicate:
             upload_asked=data["upload_asked"],
             abort_cause=None if cause is None else AbortCause(cause),
             lost=data["lost"],
+            redo=None if redo is None else Redo.from_json(redo),
             contribution_deadline_s=data["contribution_deadline_s"],
             final_deadline_s=data["final_deadline_s"],
             granted_at_s=data["granted_at_s"],

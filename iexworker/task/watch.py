@@ -11,7 +11,14 @@ from dataclasses import replace
 from iexworker.chain.models import ContributionStatus, TaskStatus
 from iexworker.core.messages import AbortCause, ReplicateStatus
 from iexworker.task.events import AskScheduler, DoStep, Observed, StopWork, Transact
-from iexworker.task.moves import Change, abort, begin_step, lose, reveal_allowed
+from iexworker.task.moves import (
+    Change,
+    abort,
+    begin_step,
+    lose,
+    reveal_allowed,
+    upload_allowed,
+)
 from iexworker.task.replicate import STATUSES, Replicate, Step, Update, Work
 
 _S = ReplicateStatus
@@ -51,7 +58,7 @@ def _proved(replicate: Replicate, seen: Observed) -> Change:
     if replicate.step is not Step.REVEAL:
         return replicate, ()
     replicate, effects = _release(replicate, seen)
-    if replicate.pending or effects:
+    if replicate.pending or effects or not upload_allowed(replicate):
         return replicate, effects
     if replicate.upload_asked or (seen.overdue and seen.task.winner_counter == 1):
         return begin_step(replicate, Step.UPLOAD)
