@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import requests
+
 from iexworker.errors import EXIT_INTERNAL, EXIT_OK, SandboxError
-from iexworker.sandbox import deals, history, image, result, stack, worker_env
+from iexworker.sandbox import deals, history, image, result, stack
 from iexworker.sandbox.chain import LocalChain
+from iexworker.sandbox.demoworker import ContainerWorker, ProcessWorker, Worker, docker_network
 from iexworker.sandbox.network import Network
 
 TASKS = 3
 SLOTS = 2
 PATIENCE_S = 240.0
-STOP_S = 30.0
 NRLC_PER_RLC = 10**9
 _MARKS = {"UNSET": "bought", "ACTIVE": "computing", "REVEALING": "contributed"}
 
@@ -36,11 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demonstration; returns the exit code."""
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
     parser.add_argument("--profile", choices=("9", "8"), default="9", help="scheduler generation")
+    parser.add_argument("--image", metavar="NAME", help="run the worker in this container image")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="iexworker-demo-") as folder:
         try:
-            return _demonstrate(Path(folder), options.profile)
+            return _demonstrate(Path(folder), options.profile, options.image)
         except SandboxError as error:
             _say(f"demo: {error}")
             return EXIT_INTERNAL
@@ -49,33 +48,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 130
 
 
-def _demonstrate(folder: Path, profile: str) -> int:
+def _demonstrate(folder: Path, profile: str, image_name: str | None) -> int:
     started_s = time.monotonic()
-    _say(f"1. a local iExec network, profile {profile}: chain, scheduler, result proxy, registry")
-    free_ports = dict.fromkeys(stack.DEFAULT_PORTS, 0)
-    options = stack.Options(profile=profile, ports=free_ports)
-    with _network(folder / "network", options) as network:
+    with contextlib.ExitStack() as stage:
+        lan, address = "", "127.0.0.1"
+        if image_name:
+            lan, address = stage.enter_context(docker_network(image.engine()))
+        _say(
+            f"1. a local iExec network, profile {profile}: chain, scheduler, result proxy, registry"
+        )
+        network = stage.enter_context(_network(folder / "network", profile, address))
         _say("2. an app image, built and pushed to the local registry")
         chain = LocalChain.open(network.deployed_path)
         app = image.publish(image.engine(), network.registry)
         before = _stake(chain)
-        with _worker(network) as worker:
-            _say(f"3. a worker with {SLOTS} slots; a deal with {TASKS} tasks of {app}")
+        with _worker(network, image_name, lan) as worker:
+            where = f" in the image {image_name}" if image_name else ""
+            _say(f"3. a worker with {SLOTS} slots{where}; a deal with {TASKS} tasks of {app}")
             params = deals.default_params("hello", network.proxy_url)
             deal = deals.buy(chain, deals.Purchase(image=app, params=params, volume=TASKS))
-            completed = _follow(chain, deal.task_ids, worker, network)
+            completed = _follow(chain, deal.task_ids, worker)
             _show_results(network, chain, deal.task_ids)
-            _say(f"worker's /metrics: {_get(network, '/metrics')}")
+            _say(f"worker's /metrics: {_get(worker.url + '/metrics')}")
         earned = (_stake(chain) - before) / NRLC_PER_RLC
         _say(f"the worker earned {earned:g} RLC; its stake is free again")
-        _say(f"done in {time.monotonic() - started_s:.0f} s, everything is stopped")
+    _say(f"done in {time.monotonic() - started_s:.0f} s, everything is stopped")
     _say("next: `.venv/bin/iexworker sandbox --help`, docs/architecture.md")
     return EXIT_OK if completed and earned > 0 else EXIT_INTERNAL
 
 
 @contextlib.contextmanager
-def _network(folder: Path, options: stack.Options) -> Iterator[Network]:
-    network, _ = stack.up(folder, options)
+def _network(folder: Path, profile: str, address: str) -> Iterator[Network]:
+    free_ports = dict.fromkeys(stack.DEFAULT_PORTS, 0)
+    network, _ = stack.up(folder, stack.Options(profile=profile, listen=address, ports=free_ports))
     try:
         yield network
     finally:
@@ -83,47 +88,26 @@ def _network(folder: Path, options: stack.Options) -> Iterator[Network]:
 
 
 @contextlib.contextmanager
-def _worker(network: Network) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a real worker against the network; its log is in the network's folder."""
-    log = network.logs_path / "worker.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "iexworker", "run"],
-            env=_environment(network),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-        )
+def _worker(network: Network, image_name: str | None, lan: str) -> Iterator[Worker]:
+    """Run a real worker against the network."""
+    worker: ProcessWorker | ContainerWorker
+    if image_name:
+        worker = ContainerWorker(image.engine(), network, SLOTS, image_name, lan)
+    else:
+        worker = ProcessWorker(network, SLOTS)
     try:
-        yield process
+        yield worker
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        worker.stop()
 
 
-def _environment(network: Network) -> Mapping[str, str]:
-    ours = worker_env.variables(network)
-    ours |= {
-        "IEXEC_WORKER_PORT": "0",
-        "IEXEC_WORKER_OVERRIDE_AVAILABLE_CPU_COUNT": str(SLOTS),
-        "IEXWORKER_SHUTDOWN_GRACE": "PT5S",
-    }
-    return {**os.environ, **ours}
-
-
-def _follow(
-    chain: LocalChain, tasks: Sequence[str], worker: subprocess.Popen[bytes], network: Network
-) -> bool:
+def _follow(chain: LocalChain, tasks: Sequence[str], worker: Worker) -> bool:
     """Show the tasks' progress until all have ended; True when all are COMPLETED."""
     until_s = time.monotonic() + PATIENCE_S
     shown = ""
     while time.monotonic() < until_s:
-        if worker.poll() is not None:
-            raise SandboxError(f"the worker has ended:\n{_tail(network)}")
+        if worker.ended:
+            raise SandboxError(f"the worker has ended:\n{worker.log_tail()}")
         states = [chain.task_status(task) for task in tasks]
         line = "  ".join(
             f"{task[:8]} {_MARKS.get(state, state)}"
@@ -134,7 +118,7 @@ def _follow(
             _progress_end()
             return all(state == "COMPLETED" for state in states)
         time.sleep(0.25)
-    raise SandboxError(f"not all tasks have ended after {PATIENCE_S:.0f} s:\n{_tail(network)}")
+    raise SandboxError(f"not all tasks have ended after {PATIENCE_S:.0f} s:\n{worker.log_tail()}")
 
 
 def _progress(line: str, shown: str) -> str:
@@ -166,23 +150,8 @@ def _stake(chain: LocalChain) -> int:
     return int(account["stake"]) + int(account["locked"])
 
 
-def _get(network: Network, path: str) -> str:
-    report = subprocess.run(
-        [sys.executable, "-m", "iexworker", "status", "--json"],
-        env=_environment(network),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    port = json.loads(report.stdout)["facts"]["http_port"]
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-        text: str = answer.read().decode()
-    return text
-
-
-def _tail(network: Network) -> str:
-    lines = (network.logs_path / "worker.log").read_text(errors="replace").splitlines()
-    return "\n".join(lines[-25:])
+def _get(url: str) -> str:
+    return requests.get(url, timeout=10).text
 
 
 def _say(text: str) -> None:
