@@ -79,6 +79,10 @@ class JournalError(WorkerError):
     """The journal cannot be read or written."""
 
 
+class JournalDamaged(JournalError):
+    """The journal's file is no sound database: it has to be set aside and made anew."""
+
+
 class SandboxError(WorkerError):
     """The local network cannot do what was asked of it; the message says why and what to do."""
 

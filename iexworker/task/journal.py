@@ -11,19 +11,22 @@ and taken up when that key is back (design section 4 rule 1).
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from iexworker.chain import ledger
-from iexworker.errors import JournalError
+from iexworker.errors import JournalDamaged, JournalError
 from iexworker.task.replicate import Replicate
 
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 10.0
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 _SCHEMA = """
 CREATE TABLE configuration (
@@ -43,6 +46,7 @@ CREATE TABLE replicates (
 ) STRICT;
 """
 _SCHEMAS = (_SCHEMA, ledger.SCHEMA)
+_TABLES = frozenset(re.findall(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+)", "".join(_SCHEMAS)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +66,27 @@ class JournalKey:
 def connect(path: Path) -> sqlite3.Connection:
     """Open the journal's file with the durability that the outbox and the loop rely on.
 
-    Raises `JournalError` when the file cannot be opened, is damaged, or is of a newer version.
+    Raises `JournalError` when the file cannot be opened or is of a newer version, and
+    `JournalDamaged` when it is no sound database.
     """
-    try:
+    with _errors_of(f"journal {path}"), ExitStack() as stack:
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        stack.callback(connection.close)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         _migrate(connection, path)
-    except sqlite3.Error as error:
-        raise JournalError(
-            f"journal {path}: {error}; move it aside to start with an empty one, but only when no "
-            "task of this wallet is contributed and not yet revealed"
-        ) from error
+        stack.pop_all()
     return connection
+
+
+@contextmanager
+def _errors_of(what: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        # The low byte is the kind; the rest tells kinds of one kind apart.
+        damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
+        raise (JournalDamaged if damaged else JournalError)(f"{what}: {error}") from error
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
@@ -121,26 +133,49 @@ class Journal:
     def replicates(self, key: JournalKey) -> Iterator[Replicate]:
         """Yield the unfinished replicates of `key`, oldest first."""
         rows = self._execute(
-            "SELECT state FROM replicates WHERE key=? ORDER BY rowid", (str(key),)
-        ).fetchall()
-        for (state,) in rows:
-            yield Replicate.from_json(json.loads(state))
+            "SELECT task, state FROM replicates WHERE key=? ORDER BY rowid", (str(key),)
+        )
+        for task, state in rows:
+            yield _record(task, state)
 
     def foreign(self, key: JournalKey) -> Mapping[str, int]:
         """Return how many replicates other keys have: kept, not touched."""
         rows = self._execute(
             "SELECT key, count(*) FROM replicates WHERE key<>? GROUP BY key", (str(key),)
-        ).fetchall()
+        )
         return dict(rows)
 
     def task_ids(self) -> list[str]:
         """Return the unfinished tasks of all keys."""
-        return [task for (task,) in self._execute("SELECT task FROM replicates").fetchall()]
+        return [task for (task,) in self._execute("SELECT task FROM replicates")]
 
     def unfinished(self) -> int:
         """Return the number of replicates of any key."""
-        (count,) = self._execute("SELECT count(*) FROM replicates").fetchone()
+        ((count,),) = self._execute("SELECT count(*) FROM replicates")
         return int(count)
+
+    def check(self) -> None:
+        """Raise `JournalDamaged` when the file, or a record in it, is not sound."""
+        ((verdict,),) = self._execute("PRAGMA quick_check(1)")
+        if verdict != "ok":
+            raise JournalDamaged(f"journal: {verdict}")
+        there = {name for (name,) in self._execute("SELECT name FROM sqlite_master")}
+        if missing := _TABLES - there:
+            raise JournalDamaged(f"journal: no table {', '.join(sorted(missing))}")
+        for task, state in self._execute("SELECT task, state FROM replicates"):
+            _record(task, state)
+
+    def is_rebuilt(self, key: JournalKey) -> bool:
+        """Tell whether `key` has been looked for on its chain, once and to the end.
+
+        A key that is new here may have tasks under way all the same: of a journal that was lost,
+        of another host, of a Java worker.
+        """
+        return self.recall(key.wallet, _rebuilt(key)) is not None
+
+    def set_rebuilt(self, key: JournalKey) -> None:
+        """Note that all tasks of `key` that the chain shows are in the journal."""
+        self.remember(key.wallet, _rebuilt(key), {})
 
     def remember(self, wallet: str, name: str, document: Mapping[str, Any]) -> None:
         """Keep the last good configuration, for a start that finds no scheduler."""
@@ -153,20 +188,26 @@ class Journal:
 
     def recall(self, wallet: str, name: str) -> dict[str, Any] | None:
         """Return what `remember` kept, None when nothing was."""
-        row = self._execute(
+        rows = self._execute(
             "SELECT document FROM configuration WHERE wallet=? AND name=?", (wallet, name)
-        ).fetchone()
-        if row is None:
-            return None
-        document: dict[str, Any] = json.loads(row[0])
-        return document
+        )
+        return json.loads(rows[0][0]) if rows else None
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
 
-    def _execute(self, statement: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:
-        try:
-            return self._connection.execute(statement, values)
-        except sqlite3.Error as error:
-            raise JournalError(f"journal: {error}") from error
+    def _execute(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        with _errors_of("journal"):
+            return self._connection.execute(statement, values).fetchall()
+
+
+def _record(task: str, state: str) -> Replicate:
+    try:
+        return Replicate.from_json(json.loads(state))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise JournalDamaged(f"journal: record of task {task}: {error!r}") from None
+
+
+def _rebuilt(key: JournalKey) -> str:
+    return f"rebuilt {key}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from iexworker.core.messages import Profile, WorkerpoolAuthorization
-from iexworker.errors import JournalError
+from iexworker.errors import JournalDamaged, JournalError
 from iexworker.task.journal import SCHEMA_VERSION, Journal, JournalKey, connect
 from iexworker.task.replicate import Replicate, Step
 
@@ -83,10 +83,55 @@ def test_a_journal_of_a_newer_version_is_refused_in_words(path: Path) -> None:
         connect(path)
 
 
-def test_a_damaged_journal_names_the_file_and_what_to_do(path: Path) -> None:
+def test_a_damaged_journal_names_the_file(path: Path) -> None:
     path.write_bytes(b"no database at all, but long enough to be read as one" * 20)
-    with pytest.raises(JournalError, match=r"journal\.sqlite.*move it aside"):
+    with pytest.raises(JournalDamaged, match=r"journal\.sqlite.*not a database"):
         connect(path)
+
+
+def test_a_file_that_cannot_be_opened_is_not_called_damaged(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(JournalError, match="unable to open") as caught:
+        connect(path)
+    assert not isinstance(caught.value, JournalDamaged)
+
+
+@pytest.mark.parametrize(
+    "state", ["", "[]", "{}", '{"redo": null, "abort_cause": null}', "null", "no JSON"]
+)
+def test_a_record_that_cannot_be_read_is_damage(path: Path, journal: Journal, state: str) -> None:
+    journal.save(KEY, record(1))
+    journal.check()
+    connect(path).execute("UPDATE replicates SET state=?", (state,))
+    with pytest.raises(JournalDamaged, match=record(1).task_id):
+        journal.check()
+    with pytest.raises(JournalDamaged, match=record(1).task_id):
+        list(journal.replicates(KEY))
+
+
+def test_a_missing_table_is_damage(path: Path, journal: Journal) -> None:
+    connect(path).execute("DROP TABLE replicates")
+    with pytest.raises(JournalDamaged, match="no table replicates"):
+        journal.check()
+
+
+def test_pages_that_make_no_sense_are_damage(path: Path, journal: Journal) -> None:
+    for number in range(60):
+        journal.save(KEY, record(number))
+    journal.close()
+    content = bytearray(path.read_bytes())
+    content[4096 * 3 : 4096 * 5] = b"\xa5" * 8192
+    path.write_bytes(content)
+    with pytest.raises(JournalDamaged):
+        Journal(connect(path)).check()
+
+
+def test_a_key_counts_as_rebuilt_once_that_is_said(journal: Journal, path: Path) -> None:
+    assert not journal.is_rebuilt(KEY)
+    journal.set_rebuilt(KEY)
+    again = Journal(connect(path))
+    assert again.is_rebuilt(KEY)
+    assert not again.is_rebuilt(OTHER)
 
 
 def test_a_write_that_fails_is_an_error_of_the_journal(path: Path) -> None:
