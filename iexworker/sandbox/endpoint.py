@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from urllib.parse import parse_qs, urlsplit
 
 log = logging.getLogger(__name__)
@@ -188,10 +189,8 @@ class _HttpServer(ThreadingHTTPServer):
     request_queue_size = 128
 
     def server_bind(self) -> None:
-        # The parent asks the resolver for a name of the address, which nobody needs.
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]  # an IPv4 pair
+        """Bind without asking the resolver for a name of the address, as the parent does."""
+        TCPServer.server_bind(self)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing of a peer that went away."""

@@ -285,9 +285,11 @@ class Scheduler:
 
     def _find_deals(self) -> None:
         head = self._world.chain.head()[0]
-        if head < self._book.next_block:
+        if head == self._book.next_block - 1:
             return
-        for _, deal_id in self._world.chain.deals_since(self._book.next_block):
+        # A chain that is shorter than known began anew, or lost its last blocks.
+        first = self._book.next_block if head >= self._book.next_block else 0
+        for _, deal_id in self._world.chain.deals_since(first):
             deal = self._world.chain.deal(deal_id)
             if deal is None:
                 log.warning("deal unreadable", extra={"deal": deal_id})

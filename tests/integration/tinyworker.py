@@ -6,6 +6,7 @@ It computes nothing: the result is a text that the test gives.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
@@ -24,6 +25,7 @@ from iexworker.sandbox.chain import LocalChain
 
 ZERO = "0x" + "00" * 20
 PATIENCE_S = 30
+PING_S = 0.5
 
 
 def lenient(text: str) -> bytes:
@@ -48,6 +50,9 @@ class TinyWorker:
         self._session = f"{url}/connect/001/{uuid.uuid4().hex}"
         self._connected = threading.Event()
         self._subscriptions = 0
+        self._gone = threading.Event()
+        self._silent = threading.Event()
+        self.heartbeats = 0
 
     def login(self) -> None:
         where = {"walletAddress": self.wallet}
@@ -75,31 +80,52 @@ class TinyWorker:
     def ping(self) -> requests.Response:
         return self.http.post(f"{self.url}/workers/ping")
 
+    def computing(self) -> list[str]:
+        found: list[str] = self.http.get(f"{self.url}/workers/computing").json()
+        return found
+
+    def stop_pinging(self) -> None:
+        self._silent.set()
+
+    def leave(self) -> None:
+        """Ping no more and let the stream go at its next line."""
+        self._silent.set()
+        self._gone.set()
+
+    def _ping_on(self) -> None:
+        while not self._silent.wait(PING_S):
+            with contextlib.suppress(requests.RequestException):
+                headers = {"Authorization": str(self.http.headers["Authorization"])}
+                requests.post(f"{self.url}/workers/ping", headers=headers, timeout=5)
+
     def ask(self) -> requests.Response:
         block = {"blockNumber": self.chain.web3.eth.block_number}
         return self.http.get(f"{self.url}/replicates/available", params=block)
 
-    def ask_until_granted(self, waiter: threading.Event) -> dict[str, Any]:
+    def ask_until_granted(self) -> dict[str, Any]:
         """Ask every 0.2 s; the test's network allows it."""
         for _ in range(PATIENCE_S * 5):
             answer = self.ask()
             if answer.status_code == 200:
                 grant: dict[str, Any] = answer.json()
                 return grant
-            waiter.wait(0.2)
+            self._gone.wait(0.2)
         raise AssertionError("no task came")
 
     def interrupted(self) -> list[dict[str, Any]]:
-        block = {"blockNumber": self.chain.web3.eth.block_number}
-        found: list[dict[str, Any]] = self.http.get(
-            f"{self.url}/replicates/interrupted", params=block
-        ).json()
+        found: list[dict[str, Any]] = self.interrupted_answer().json()
         return found
+
+    def interrupted_answer(self) -> requests.Response:
+        block = {"blockNumber": self.chain.web3.eth.block_number}
+        return self.http.get(f"{self.url}/replicates/interrupted", params=block)
 
     # --- notifications ---
 
     def listen(self) -> None:
         threading.Thread(target=self._receive, daemon=True).start()
+        if "Authorization" in self.http.headers:
+            threading.Thread(target=self._ping_on, daemon=True).start()
         self.send("CONNECT\naccept-version:1.1,1.2\nheart-beat:10000,10000\n\n\0")
         assert self._connected.wait(PATIENCE_S)
 
@@ -119,17 +145,20 @@ class TinyWorker:
         self.send(frame)
 
     def _receive(self) -> None:
-        while True:
+        while not self._gone.is_set():
             try:
                 with requests.post(
                     f"{self._session}/xhr_streaming", stream=True, timeout=20
                 ) as answer:
                     for line in answer.iter_lines(chunk_size=1, decode_unicode=True):
                         self._take(line)
+                        if self._gone.is_set():
+                            return
             except requests.RequestException:
                 return
 
     def _take(self, line: str) -> None:
+        self.heartbeats += line == "h"
         if not line.startswith("a"):
             return
         for frame in json.loads(line[1:]):
@@ -138,8 +167,10 @@ class TinyWorker:
             elif frame.startswith("MESSAGE"):
                 self.pushed.put(json.loads(frame.partition("\n\n")[2].rstrip("\0")))
 
-    def await_push(self, kind: str) -> dict[str, Any]:
+    def await_push(self, kind: str, skip: tuple[str, ...] = ()) -> dict[str, Any]:
         message = self.pushed.get(timeout=PATIENCE_S)
+        while message["taskNotificationType"] in skip:
+            message = self.pushed.get(timeout=PATIENCE_S)
         assert message["taskNotificationType"] == kind, message
         return message
 
@@ -155,6 +186,15 @@ class TinyWorker:
         }
         return self.http.post(f"{self.url}/replicates/{task}/updateStatus", json=body, timeout=120)
 
+    def update_in_service(self, task: str, status: str) -> requests.Response:
+        """Send a status again while the scheduler has no chain (503)."""
+        for _ in range(PATIENCE_S * 5):
+            answer = self.update(task, status)
+            if answer.status_code != 503:
+                return answer
+            self._gone.wait(0.2)
+        raise AssertionError("out of service")
+
     def tell(self, task: str, *statuses: str) -> str:
         """Send statuses that must be accepted; return the last answer."""
         for status in statuses:
@@ -163,8 +203,10 @@ class TinyWorker:
         return str(answer.json())
 
     def contribute(self, grant: dict[str, Any], result: bytes) -> dict[str, object]:
+        return self.contribute_digest(grant, hashlib.sha256(result).digest())
+
+    def contribute_digest(self, grant: dict[str, Any], digest: bytes) -> dict[str, object]:
         task = bytes.fromhex(grant["chainTaskId"][2:])
-        digest = hashlib.sha256(result).digest()
         wallet = bytes.fromhex(self.wallet[2:])
         receipt = self.chain.send(
             self.role,
@@ -180,7 +222,9 @@ class TinyWorker:
         return _receipt(receipt)
 
     def reveal(self, task: str, result: bytes) -> dict[str, object]:
-        digest = hashlib.sha256(result).digest()
+        return self.reveal_digest(task, hashlib.sha256(result).digest())
+
+    def reveal_digest(self, task: str, digest: bytes) -> dict[str, object]:
         receipt = self.chain.send(self.role, "reveal", bytes.fromhex(task[2:]), digest, gas=100_000)
         return _receipt(receipt)
 
