@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from iexworker.chain import abi, receipts
 from iexworker.chain.actions import Action, ActionKey
@@ -34,9 +34,7 @@ class ChainNode:
                 ("eth_gasPrice", ()),
             ]
         )
-        for result in (chain_id, latest, pending, head):
-            if isinstance(result, RpcError):
-                raise result
+        _raise_first((chain_id, latest, pending, head))
         nonces = Nonces(quantity(latest, "latest nonce"), quantity(pending, "pending nonce"))
         return Position(quantity(chain_id, "eth_chainId"), nonces, head_of(head), _price(price))
 
@@ -47,32 +45,23 @@ class ChainNode:
 
         Raises `ChainError`; a trial that fails for another reason than its contract counts as fit.
         """
-        results = self._hub.rpc.batch(
-            [
-                *(("eth_getTransactionReceipt", (tx_hash,)) for tx_hash in hashes),
-                *(("eth_getTransactionByHash", (tx_hash,)) for tx_hash in hashes),
-                *(self._hub.view_contribution(task) for task in tasks),
-                *(self._trial(action) for action in trials),
-            ]
-        )
-        facts, tried = results[: len(results) - len(trials)], results[len(results) - len(trials) :]
-        for result in facts:
-            if isinstance(result, RpcError):
-                raise result
+        facts = [
+            *(("eth_getTransactionReceipt", (tx_hash,)) for tx_hash in hashes),
+            *(("eth_getTransactionByHash", (tx_hash,)) for tx_hash in hashes),
+            *(self._hub.view_contribution(task) for task in tasks),
+        ]
+        results = self._hub.rpc.batch([*facts, *(self._trial(action) for action in trials)])
+        found, tried = results[: len(facts)], results[len(facts) :]
+        _raise_first(found)
         count = len(hashes)
-        mined = [receipts.parse(raw) for raw in facts[:count]]
+        mined = [receipts.parse(raw) for raw in found[:count]]
+        held = zip(hashes, found[count : 2 * count], strict=True)
+        made = zip(tasks, found[2 * count :], strict=True)
         return Evidence(
-            {receipt.tx_hash: receipt for receipt in mined if receipt is not None},
-            frozenset(
-                tx_hash
-                for tx_hash, raw in zip(hashes, facts[count : 2 * count], strict=True)
-                if raw is not None
-            ),
-            {
-                task: abi.contribution(raw)
-                for task, raw in zip(tasks, facts[2 * count :], strict=True)
-            },
-            dict(_refusals(trials, tried)),
+            receipts={receipt.tx_hash: receipt for receipt in mined if receipt is not None},
+            known=frozenset(tx_hash for tx_hash, raw in held if raw is not None),
+            contributions={task: abi.contribution(raw) for task, raw in made},
+            refusals=dict(_refusals(trials, tried)),
         )
 
     def broadcast(self, raw: bytes) -> tuple[Answer, str]:
@@ -103,6 +92,12 @@ class ChainNode:
             "data": "0x" + action.calldata.hex(),
         }
         return "eth_call", (call, "latest")
+
+
+def _raise_first(results: Iterable[object]) -> None:
+    for result in results:
+        if isinstance(result, RpcError):
+            raise result
 
 
 def _refusals(
