@@ -59,6 +59,8 @@ class Child:
         self.due_at: float | None = 0.0
         """Monotonic instant of the next fork, None while the process lives or is not wanted."""
         self.restarts = 0
+        self.renewing = False
+        """Killed by us, to be born again with other settings."""
 
     @property
     def pid(self) -> int | None:
@@ -91,6 +93,12 @@ class Child:
             self.process.close()
         self.process = None
         self.ready = False
+
+    def renew(self) -> None:
+        """Replace the living process: whatever it does, its successor goes on with it."""
+        if self.pid is not None:
+            self.renewing = True
+            self.send_signal(signal.SIGKILL)
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal to the living process; none lives, nothing is sent."""

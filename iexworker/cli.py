@@ -74,6 +74,12 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     status = verbs.add_parser("status", help="tell what the running worker does")
     status.add_argument("--json", action="store_true", help="print the whole report as JSON")
     status.set_defaults(verb=_status)
+    for verb, text in (
+        ("drain", "stop in order: no new task, finish what the grace allows, keep the rest"),
+        ("pause", "ask for no new task; those under way go on"),
+        ("resume", "ask for tasks again"),
+    ):
+        verbs.add_parser(verb, help=text).set_defaults(verb=_order, order=verb)
     health = verbs.add_parser("healthcheck", help="exit with 0 when the worker is alive")
     health.set_defaults(verb=_healthcheck)
     if "sandbox" in argv:
@@ -118,6 +124,9 @@ def _run(options: argparse.Namespace) -> int:
     loaded = _load()
     settings = loaded.settings
     # Before anything else is imported: setproctitle moves the environment, secrets included.
+    hidden = secrets.Secrets(
+        {name: os.environ[name] for name in filter(secrets.is_secret, os.environ)}
+    )
     secrets.forget(os.environ)
     logs.setup("supervisor", settings.log_level, as_json=settings.log_json)
     log = logging.getLogger(__name__)
@@ -125,10 +134,18 @@ def _run(options: argparse.Namespace) -> int:
     for warning in loaded.warnings:
         log.warning("setting to look at", extra={"reason": warning})
 
+    from iexworker.settings import load
     from iexworker.supervisor import Supervisor
 
     try:
-        return Supervisor(settings, os.environ, fail_fast=options.fail_fast).run()
+        supervisor = Supervisor(
+            settings,
+            os.environ,
+            fail_fast=options.fail_fast,
+            reload=lambda: load({**os.environ, **hidden.all()}).settings,
+            hidden=hidden,
+        )
+        return supervisor.run()
     except WorkerError as error:
         log.error("worker cannot start", extra={"error": str(error), "exit": error.exit_code})
         return error.exit_code
@@ -159,6 +176,35 @@ def _status(options: argparse.Namespace) -> int:
     else:
         _say(status.render(report))
     return status.exit_code(report)
+
+
+def _order(options: argparse.Namespace) -> int:
+    """Give the running worker an order; `drain` returns when the worker has left."""
+    from iexworker import control
+
+    answer = control.ask(_root(), options.order)
+    if "error" in answer:
+        _complain(str(answer["error"]))
+        return EXIT_INTERNAL
+    if options.order == "drain":
+        _say(f"draining: at most {answer['grace_s']:g} s, what is left goes on at the next start")
+        _wait_for_end(int(answer["pid"]))
+    _say({"drain": "stopped", "pause": "paused", "resume": "resumed"}[options.order])
+    return EXIT_OK
+
+
+def _wait_for_end(pid: int) -> None:
+    """Return when the process is gone; it is not a child, so its end is a readable pidfd."""
+    import select
+
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        select.select([process], [], [])
+    finally:
+        os.close(process)
 
 
 def _healthcheck(_options: argparse.Namespace) -> int:

@@ -25,11 +25,15 @@ class Secrets:
 
     def get(self, name: str) -> str:
         """Return a secret; raises `PermissionError` in a process that closed them."""
+        return self.all()[name]
+
+    def all(self) -> dict[str, str]:
+        """Return every secret; raises `PermissionError` in a process that closed them."""
         if self._fd is None:
-            raise PermissionError(f"{name}: this process holds no secrets")
+            raise PermissionError("this process holds no secrets")
         size = os.fstat(self._fd).st_size
         values: dict[str, str] = json.loads(os.pread(self._fd, size, 0))
-        return values[name]
+        return values
 
     def close(self) -> None:
         """Give up the secrets in this process."""

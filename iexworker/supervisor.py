@@ -24,7 +24,7 @@ from setproctitle import setproctitle
 
 from iexworker import logs, machine, status
 from iexworker.children import Child, RunOf, import_run
-from iexworker.control import ControlServer
+from iexworker.control import Answer, ControlServer
 from iexworker.errors import EXIT_INTERNAL, EXIT_OK
 from iexworker.locks import PATIENCE_S, Locks
 from iexworker.notify import Notifier
@@ -38,6 +38,7 @@ from iexworker.procs.context import (
     compute_role,
     roles,
 )
+from iexworker.reload import read_again
 from iexworker.report import report
 from iexworker.restart import GiveUp
 from iexworker.secrets import Secrets
@@ -84,6 +85,8 @@ class Supervisor:
         environ: MutableMapping[str, str],
         *,
         fail_fast: bool = False,
+        reload: Callable[[], Settings] | None = None,
+        hidden: Secrets | None = None,
         run_of: RunOf = import_run,
         preload: Callable[[str], None] = preload,
         patience_s: float = PATIENCE_S,
@@ -95,6 +98,8 @@ class Supervisor:
         self._secrets = Secrets({WALLET_PASSWORD: settings.wallet_password})
         self._notifier = Notifier.take(environ)
         self._fail_fast = fail_fast
+        self._reload = reload or (lambda: settings)
+        self._hidden = hidden
         self._run_of = run_of
         self._preload = preload
         self._patience_s = patience_s
@@ -144,7 +149,13 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._signals = SignalQueue()
         self._selector.register(self._signals, selectors.EVENT_READ, self._on_signals)
-        self._control = ControlServer(self._settings.root, self._selector, {"status": self._status})
+        verbs: Mapping[str, Answer] = {
+            "status": self._status,
+            "drain": self._drain,
+            "pause": lambda: self._pause_demand(True),
+            "resume": lambda: self._pause_demand(False),
+        }
+        self._control = ControlServer(self._settings.root, self._selector, verbs)
         for child in self._children.values():
             self._selector.register(
                 child.reports, selectors.EVENT_READ, lambda _events, child=child: self._hear(child)
@@ -154,6 +165,8 @@ class Supervisor:
 
     def _release(self) -> None:
         """Close, in a child, what belongs to the parent."""
+        if self._hidden is not None:
+            self._hidden.close()
         self._selector.close()
         self._signals.close()
         self._control.close(unlink=False)
@@ -261,6 +274,11 @@ class Supervisor:
             log.info("process left", extra=facts)
             return
         now = time.monotonic()
+        if child.renewing:
+            child.renewing = False
+            child.due_at = now
+            log.info("process replaced", extra=facts)
+            return
         verdict = child.policy.died(exit_code, now)
         if isinstance(verdict, GiveUp):
             log.critical("worker gives up", extra=facts)
@@ -280,7 +298,23 @@ class Supervisor:
             if number in (signal.SIGTERM, signal.SIGINT):
                 self._on_stop(number)
             elif number == signal.SIGHUP:
-                log.warning("SIGHUP ignored: settings are read at a start only, restart to apply")
+                self._read_settings_again()
+
+    def _read_settings_again(self) -> None:
+        """Take up what can be taken up, and say what waits for a restart."""
+        if self._shutdown is not None:
+            return
+        change = read_again(self._settings, self._reload)
+        self._settings = change.settings
+        busy = [role for role in self._slots if self._busy(role)]
+        if busy and change.taken:
+            log.info("slots take the settings when they are born again", extra={"slots": busy})
+        for child in self._children.values() if change.taken else ():
+            if child.role not in busy:
+                child.renew()
+
+    def _busy(self, role: str) -> bool:
+        return self._board.entry(role).read().state is State.BUSY
 
     def _on_stop(self, number: signal.Signals) -> None:
         if self._shutdown is None:
@@ -290,6 +324,18 @@ class Supervisor:
         log.warning("stop asked for again: leaving at once", extra={"signal": number.name})
         self._exit_code = 128 + number
         self._kill_all()
+
+    def _drain(self) -> Mapping[str, object]:
+        """Begin the stop that SIGTERM begins; the answer says how long it may take."""
+        log.info("stop asked for", extra={"by": "drain"})
+        self._stop(EXIT_OK)
+        return {"stopping": True, "grace_s": self._settings.shutdown_grace_s, "pid": os.getpid()}
+
+    def _pause_demand(self, paused: bool) -> Mapping[str, object]:
+        """Have no more tasks asked for, or ask again; a restarted `scheduling` keeps to it."""
+        self._board.facts.set(paused=paused)
+        log.info("demand paused" if paused else "demand resumed")
+        return {"paused": paused}
 
     def _stop(self, exit_code: int) -> None:
         if self._shutdown is not None:

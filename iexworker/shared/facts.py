@@ -33,6 +33,8 @@ class Facts:
     """When every process had said that it is ready."""
     stopping: bool = _by(SUPERVISOR, False)
     """An orderly stop is under way."""
+    paused: bool = _by(SUPERVISOR, False)
+    """The operator wants no new task asked for; those under way go on."""
     restarts: Mapping[str, int] = _by(SUPERVISOR, empty=True)
     """Role -> how often its process was started again."""
 

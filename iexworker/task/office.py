@@ -45,6 +45,7 @@ JOURNAL_NAME = "journal.sqlite"
 # Reads of an outbox that has something under way; without it the loop wakes the outbox.
 OUTBOX_POLLS_PER_BLOCK = 10
 OUTBOX_WATCH_S = 15.0
+PAUSED = "paused by the operator: `iexworker resume` asks for work again"
 _STEPS = {ActionKind.CONTRIBUTE: Step.CONTRIBUTE, ActionKind.REVEAL: Step.REVEAL}
 _CONSENSUS = frozenset(
     {
@@ -76,6 +77,8 @@ class Office:
         containers: Containers,
         host: HostProbe,
         desk_class: Callable[[], type[Desk]],
+        *,
+        fail_fast: bool,
     ) -> None:
         self._settings = settings
         self._wallet = wallet
@@ -87,6 +90,7 @@ class Office:
         self._containers = containers
         self._host = host
         self._desk_class = desk_class
+        self._fail_fast = fail_fast
         self._updates = ThreadPoolExecutor(UPDATE_THREADS, thread_name_prefix="updates")
         self._relations: Relations
         self._desk: Desk
@@ -159,6 +163,8 @@ class Office:
             try:
                 await asyncio.to_thread(desk.open, self._settings.root / JOURNAL_NAME)
             except ChainError as error:
+                if self._fail_fast:
+                    raise
                 self._facts.set(chain_ok=False, chain_text=str(error))
                 log.error("chain node cannot be used, trying again", extra={"error": str(error)})
                 await asyncio.sleep(pause_s)
@@ -229,6 +235,7 @@ class Office:
         return Market(
             obstacles=(
                 lambda: "the worker is stopping" if self._draining else "",
+                lambda: PAUSED if self._facts.read().paused else "",
                 self._relations.obstacle,
                 lambda: self._host.obstacle,
                 probe.obstacle,

@@ -10,7 +10,7 @@ import signal
 import time
 from dataclasses import dataclass
 
-from liveworker import LiveWorker, Stage, alive, eventually
+from liveworker import LiveWorker, Stage, alive, eventually, own_role
 
 from iexworker.sandbox.history import task as task_of
 from iexworker.task.replicate import STATUSES, Step
@@ -93,8 +93,9 @@ def contributions(stage: Stage, task: str, role: str) -> dict[str, int]:
     return counts
 
 
-def run(stage: Stage, case: Case, role: str = "worker1") -> None:
+def run(stage: Stage, case: Case) -> None:
     """Run one case from a fresh start of the worker; raises `AssertionError` when it is lost."""
+    role = own_role()
     worker = LiveWorker(stage, role).start().ready()
     worker.log.write_text("")  # appended to by the worker: what was before is not read again
     (task,) = stage.buy("sleep=1")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,12 @@ SHORT_CATEGORY = 5
 SHORT_S = 6
 
 T = TypeVar("T")
+
+
+def own_role() -> str:
+    """Return the wallet of this pytest process: one wallet serves one worker on a machine."""
+    process = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return os.environ.get("IEXWORKER_TEST_WALLET") or f"worker{int(process) % 4 + 1}"
 
 
 def eventually(look: Callable[[], T], what: str, patience_s: float = PATIENCE_S) -> T:
@@ -95,13 +102,23 @@ class Stage:
 class LiveWorker:
     """`iexworker run` in a process of its own."""
 
-    def __init__(self, stage: Stage, role: str = "worker1", *, slots: int = 1, **more: str) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        role: str = "worker1",
+        *,
+        name: str = "",
+        slots: int = 1,
+        **more: str,
+    ) -> None:
         self.stage = stage
         self.role = role
-        self.log = stage.network.logs_path / f"{role}.log"
+        self.name = name or role
+        self.log = stage.network.logs_path / f"{self.name}.log"
         self.environment: Mapping[str, str] = {
             **os.environ,
             **worker_env.variables(stage.network, role),
+            "IEXEC_WORKER_NAME": self.name,
             "IEXEC_WORKER_PORT": "0",
             "IEXEC_WORKER_OVERRIDE_AVAILABLE_CPU_COUNT": str(slots),
             "IEXWORKER_SHUTDOWN_GRACE": "PT8S",
@@ -112,12 +129,12 @@ class LiveWorker:
     @property
     def root(self) -> Path:
         """Its journal, socket and task folders."""
-        return self.stage.network.path / "workers" / self.role
+        return self.stage.network.path / "workers" / self.name
 
-    def start(self) -> LiveWorker:
+    def start(self, *options: str) -> LiveWorker:
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "iexworker", "run"],
+                [sys.executable, "-m", "iexworker", "run", *options],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -126,8 +143,26 @@ class LiveWorker:
         return self
 
     def ready(self) -> LiveWorker:
-        eventually(lambda: (self.report() or {}).get("ready"), f"ready; {self.tail()}", 30)
+        with self.explained():
+            eventually(lambda: (self.report() or {}).get("ready"), "ready", 30)
         return self
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Add the end of the log to whatever fails."""
+        try:
+            yield
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.tail()}") from None
+
+    def not_ready(self, part: str, *words: str) -> None:
+        """Wait until the worker says of this part why it is not ready, in these words."""
+
+        def told() -> bool:
+            report = self.report() or {"problems": {}}
+            return all(word in report["problems"].get(part, "") for word in words)
+
+        eventually(told, f"{part}: {words}; {self.tail()}", 30)
 
     def report(self) -> dict[str, Any] | None:
         """Return what `iexworker status --json` says, None while nothing answers."""
@@ -176,9 +211,10 @@ class LiveWorker:
 
     def at_rest(self) -> None:
         """Wait until no task is left: no row, no folder, no container, no stake locked."""
-        eventually(
-            lambda: (self.report() or {"facts": {"tasks_open": 1}})["facts"]["tasks_open"] == 0,
-            f"no open task; {self.tail()}",
-        )
+        with self.explained():
+            eventually(
+                lambda: (self.report() or {"facts": {"tasks_open": 1}})["facts"]["tasks_open"] == 0,
+                "no open task",
+            )
         assert [item.name for item in self.root.iterdir() if item.is_dir()] == []
         assert self.stage.containers() == []

@@ -71,10 +71,10 @@ def test_a_task_is_computed_revealed_uploaded_and_leaves_nothing_behind(
     worker.at_rest()
     assert worker.statuses(task) == WHOLE_WAY
     found = history.task(stage.chain, task)
-    assert found.winners == ("worker1",)
+    assert found.winners == (worker.role,)
     shown = result.show(result.fetch(stage.network, history.result_location(found)))
     assert "arguments: hello there" in shown
-    account = stage.chain.struct("viewAccount", stage.chain.accounts["worker1"].address)
+    account = stage.chain.struct("viewAccount", stage.chain.accounts[worker.role].address)
     assert account["locked"] == 0
     assert worker.stop() == 0
 

@@ -1,0 +1,94 @@
+"""What an operator tells a running worker: pause, resume, drain, SIGHUP."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from liveworker import LiveWorker, Stage, eventually
+
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.chain,
+    pytest.mark.timeout(240),
+    pytest.mark.xdist_group("operator"),
+]
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    stage = Stage(tmp_path_factory.mktemp("network") / "net", "9")
+    yield stage
+    stage.close()
+
+
+def order(worker: LiveWorker, verb: str) -> str:
+    answer = subprocess.run(
+        [sys.executable, "-m", "iexworker", verb],
+        env=worker.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return answer.stdout
+
+
+def test_a_paused_worker_asks_for_nothing_until_it_is_resumed(stage: Stage) -> None:
+    worker = LiveWorker(stage).start().ready()
+    assert order(worker, "pause") == "paused\n"
+    eventually(lambda: worker.lines("demand", "paused by the operator"), "the pause", 10)
+    (task,) = stage.buy()
+    worker.stage.chain.task_status(task)
+    assert worker.lines("task granted", task) == []
+    assert order(worker, "resume") == "resumed\n"
+    stage.completed(task)
+    worker.at_rest()
+    assert worker.stop() == 0
+
+
+def test_a_drain_ends_the_worker_and_the_next_start_ends_the_task(stage: Stage) -> None:
+    worker = LiveWorker(stage, IEXWORKER_SHUTDOWN_GRACE="PT5S").start().ready()
+    (task,) = stage.buy("sleep=15")
+    eventually(lambda: stage.containers(task), "the app's container")
+    assert "stopped" in order(worker, "drain")
+    assert worker.process.wait(5) == 0
+    assert stage.containers(task) == []
+    again = LiveWorker(stage).start().ready()
+    stage.completed(task)
+    again.at_rest()
+    assert again.stop() == 0
+
+
+def test_sighup_takes_up_what_a_file_says_now(stage: Stage, tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("[default]\n")
+    worker = LiveWorker(stage, IEXWORKER_CONFIG_DIR=str(tmp_path)).start().ready()
+    before = worker.pid("scheduling")
+    file.write_text("[default]\ngas_price_cap_wei = 30000000000\nwindow_size = 7\n")
+    worker.process.send_signal(signal.SIGHUP)
+    eventually(lambda: worker.pid("scheduling") not in (0, before), "scheduling again", 20)
+    assert worker.lines("settings read again", "gas_price_cap_wei")
+    assert worker.lines("setting waits for a restart", "window_size")
+    worker.ready()
+    (task,) = stage.buy()
+    stage.completed(task)
+    worker.at_rest()
+    assert worker.stop() == 0
+
+
+def test_a_second_sigterm_stops_at_once(stage: Stage) -> None:
+    worker = LiveWorker(stage, IEXWORKER_SHUTDOWN_GRACE="PT60S").start().ready()
+    (task,) = stage.buy("sleep=20")
+    eventually(lambda: stage.containers(task), "the app's container")
+    worker.process.send_signal(signal.SIGTERM)
+    eventually(lambda: worker.lines("stop asked for"), "the stop", 10)
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.process.wait(10) == 128 + signal.SIGTERM
+    again = LiveWorker(stage).start().ready()
+    stage.completed(task)
+    again.at_rest()
+    assert again.stop() == 0
