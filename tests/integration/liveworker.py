@@ -31,7 +31,7 @@ T = TypeVar("T")
 def own_role() -> str:
     """Return the wallet of this pytest process: one wallet serves one worker on a machine."""
     process = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-    return os.environ.get("IEXWORKER_TEST_WALLET") or f"worker{int(process) % 4 + 1}"
+    return os.environ.get("TEST_WALLET_ROLE") or f"worker{int(process) % 4 + 1}"
 
 
 def eventually(look: Callable[[], T], what: str, patience_s: float = PATIENCE_S) -> T:
@@ -52,9 +52,12 @@ def alive(pid: int) -> bool:
 class Stage:
     """A network with the demo app in its registry."""
 
-    def __init__(self, folder: Path, profile: str, ask_period_ms: int = 1000) -> None:
+    def __init__(
+        self, folder: Path, profile: str, ask_period_ms: int = 1000, listen: str | None = None
+    ) -> None:
         options = stack.Options(
             profile=profile,
+            listen=listen,
             ports=dict.fromkeys(stack.DEFAULT_PORTS, 0),
             ask_period_ms=ask_period_ms,
             timers=QUICK,
@@ -105,14 +108,14 @@ class LiveWorker:
     def __init__(
         self,
         stage: Stage,
-        role: str = "worker1",
+        role: str | None = None,
         *,
         name: str = "",
         slots: int = 1,
         **more: str,
     ) -> None:
         self.stage = stage
-        self.role = role
+        self.role = role = role or own_role()
         self.name = name or role
         self.log = stage.network.logs_path / f"{self.name}.log"
         self.environment: Mapping[str, str] = {
