@@ -106,7 +106,9 @@ def lock_address(address: str) -> socket.socket:
     return server
 
 
-def confirm_address(address: str, parent_pid: int) -> socket.socket | None:
+def confirm_address(
+    address: str, parent_pid: int, patience_s: float = PATIENCE_S
+) -> socket.socket | None:
     """Hold the address that the opened wallet really has, where the parent does not already.
 
     The parent knows only what the file declares, which need not be true. Returns the socket to
@@ -115,7 +117,7 @@ def confirm_address(address: str, parent_pid: int) -> socket.socket | None:
     name = f"\0iexworker/{address.lower()}"
     if _holder(name) == parent_pid:
         return None
-    return lock_address(address)
+    return _wait(lambda: lock_address(address), time.monotonic() + patience_s)
 
 
 def declared_address(wallet: Path) -> str | None:

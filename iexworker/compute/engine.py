@@ -137,6 +137,12 @@ class Engine:
         with asking("ping"):
             self.client.ping()
 
+    def runtimes(self) -> tuple[str, ...]:
+        """Return the names of the container runtimes that the engine knows."""
+        with asking("info"):
+            info: Mapping[str, Any] = self.client.info()
+        return tuple(info.get("Runtimes") or ())
+
     def create(self, spec: ContainerSpec) -> str:
         """Create the container and return its id."""
         with asking("create", spec.name):

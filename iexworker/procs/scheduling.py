@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from iexworker import machine
+from iexworker import locks, machine
 from iexworker.chain import wallet as wallets
 from iexworker.core.client import SchedulerClient
 from iexworker.core.login import Tokens
@@ -77,13 +77,21 @@ class Scheduling:
         self._entry = context.board.entry(SCHEDULING)
         self._entry.write(state=State.STARTING, text="opening the wallet")
         wallet = wallets.load(settings.wallet_path, context.secrets.get(WALLET_PASSWORD))
+        # Kept as long as the process lives: it holds the wallet where its file names another.
+        self._held_address = locks.confirm_address(wallet.address, context.parent_pid)
         facts.set(wallet=wallet.address)
         log.info("wallet opened", extra={"wallet": wallet.address})
         journal = Journal(connect(settings.root / JOURNAL_NAME))
         client = SchedulerClient(settings.core_url)
         tokens = Tokens(client, wallet)
         containers = outside.containers_class(settings.docker_host, wallet.address)
-        self._host = HostProbe(facts, settings.root, containers.ping)
+        self._host = HostProbe(
+            facts,
+            settings.root,
+            containers,
+            gpu=settings.gpu_enabled,
+            fail_fast=context.fail_fast,
+        )
         self._slots = Slots(context.channels.orders, self._outcome)
         self._office = Office(
             settings,
@@ -96,6 +104,7 @@ class Scheduling:
             containers,
             self._host,
             outside.desk_class,
+            fail_fast=context.fail_fast,
         )
         session = Session(
             client,

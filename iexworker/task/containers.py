@@ -25,6 +25,11 @@ class EngineContainers:
         with self._lock:
             self._engine.ping()
 
+    def runtimes(self) -> tuple[str, ...]:
+        """Return the names of the engine's runtimes; raises `DockerError`."""
+        with self._lock:
+            return self._engine.runtimes()
+
     def kill_task(self, task_id: str) -> None:
         """Kill and remove the task's containers; raises `DockerError`."""
         with self._lock:

@@ -1,4 +1,4 @@
-"""What scheduling looks at for itself before it asks for work: Docker, disk, gas, the chain's head.
+"""What scheduling looks at for itself before it asks for work: Docker, GPU, disk, gas, chain head.
 
 Each finding is put on the board, where readiness and the status read it, and kept as the
 obstacle that it is to the next request for work.
@@ -10,10 +10,11 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from iexworker import machine
 from iexworker.errors import Unavailable
 from iexworker.shared.board import FactsBoard
 
@@ -30,40 +31,84 @@ MIN_FREE_BYTES = 512 * 1024 * 1024
 log = logging.getLogger(__name__)
 
 
-class HostProbe:
-    """Docker and disk."""
+class Engine(Protocol):
+    """The Docker engine as the probe needs it; calls block and raise `DockerError`."""
 
-    def __init__(self, facts: FactsBoard, root: Path, ping_docker: Callable[[], None]) -> None:
+    def ping(self) -> None:
+        """Return when the engine answers."""
+
+    def runtimes(self) -> Collection[str]:
+        """Return the names of the container runtimes that the engine knows."""
+
+
+class HostProbe:
+    """Docker, disk, and the GPU of a worker that declares one.
+
+    With `fail_fast` the first look ends the worker when it finds no engine, or no GPU to declare.
+    """
+
+    def __init__(
+        self, facts: FactsBoard, root: Path, engine: Engine, *, gpu: bool, fail_fast: bool
+    ) -> None:
         self._facts = facts
         self._root = root
-        self._ping_docker = ping_docker
+        self._engine = engine
+        self._gpu = gpu
+        self._fail_fast = fail_fast
         self.obstacle = "the Docker engine has not answered yet"
 
     async def run(self) -> None:
-        """Look for ever."""
+        """Look for ever; raises `Unavailable` after the first look, with `fail_fast` only."""
+        missing = await self.look()
+        if missing and self._fail_fast:
+            raise Unavailable(missing)
         while True:
-            await self.look()
             await asyncio.sleep(HOST_EVERY_S)
+            await self.look()
 
-    async def look(self) -> None:
-        """Look once."""
-        docker = await asyncio.to_thread(self._docker)
-        disk = await asyncio.to_thread(self._disk)
-        self._facts.set(docker_ok=not docker, docker_text=docker, disk_ok=not disk, disk_text=disk)
-        obstacle = docker or disk
+    async def look(self) -> str:
+        """Look once; return what is missing of engine and GPU."""
+        docker = await asyncio.to_thread(self._look_at_docker)
+        gpu = await asyncio.to_thread(self._look_at_gpu) if self._gpu and not docker else ""
+        disk = await asyncio.to_thread(self._look_at_disk)
+        self._facts.set(
+            docker_ok=not docker,
+            docker_text=docker,
+            gpu_text=gpu,
+            disk_ok=not disk,
+            disk_text=disk,
+        )
+        self._show(docker or gpu or disk)
+        return docker or gpu
+
+    def _show(self, obstacle: str) -> None:
         if obstacle != self.obstacle:
-            level = logging.WARNING if obstacle else logging.INFO
-            log.log(level, "host probe", extra={"problem": obstacle or None})
+            if obstacle:
+                log.error("host cannot take work", extra={"reason": obstacle})
+            else:
+                log.info("host can take work")
         self.obstacle = obstacle
 
-    def _docker(self) -> str:
+    def _look_at_docker(self) -> str:
         try:
-            self._ping_docker()
+            self._engine.ping()
         except Unavailable as error:
             return f"the Docker engine does not answer: {error}"
         return ""
 
-    def _disk(self) -> str:
+    def _look_at_gpu(self) -> str:
+        try:
+            problem = machine.gpu_problem(self._engine.runtimes())
+        except Unavailable as error:
+            problem = str(error)
+        if problem is None:
+            return ""
+        return (
+            f"a GPU is declared and none can be used: {problem}; mend that, or unset "
+            "IEXEC_WORKER_GPU_ENABLED"
+        )
+
+    def _look_at_disk(self) -> str:
         free = shutil.disk_usage(self._root).free
         if free >= MIN_FREE_BYTES:
             return ""

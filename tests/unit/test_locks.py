@@ -125,5 +125,5 @@ def test_the_opened_wallets_address_is_the_parents_or_is_locked_now(
     socket = locks.confirm_address(other, os.getpid())
     assert socket is not None
     with pytest.raises(AlreadyRunning, match=other):
-        locks.confirm_address(other, os.getpid() + 1)
+        locks.confirm_address(other, os.getpid() + 1, patience_s=0)
     socket.close()
