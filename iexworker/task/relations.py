@@ -26,8 +26,6 @@ from iexworker.shared.channels import Channel, Hello, SessionChanged, Token, Tok
 from iexworker.task.journal import Journal
 from iexworker.task.sender import pauses
 
-RECHECK_S = 60.0
-"""Between two looks at a scheduler whose required version we cannot serve."""
 _PUBLIC, _CHAIN = "public configuration", "chain configuration"
 
 log = logging.getLogger(__name__)
@@ -102,11 +100,13 @@ class Relations:
         pause = pauses()
         while True:
             self._due.clear()
-            if await self._establish():
-                pause = pauses()
-                await self._wait_until_due()
-            else:
+            if not await self._establish():
                 await asyncio.sleep(next(pause))
+            elif self._refusal:
+                await self._wait_until_due(next(pause))
+            else:
+                pause = pauses()
+                await self._wait_until_due(None)
 
     def renew(self) -> None:
         """Log in and register again, because the scheduler is another one or refused us."""
@@ -168,6 +168,7 @@ class Relations:
             terms = await asyncio.to_thread(self._line.session.meet)
             self._accept(terms)
             if terms.refusal and not self._joined:
+                self._say("")
                 return True  # no work from here, but what is contributed goes on
             await asyncio.to_thread(self._line.session.join)
         except LoginRefused as error:
@@ -187,20 +188,19 @@ class Relations:
         self._settle()
         return True
 
-    async def _wait_until_due(self) -> None:
-        wait_s = RECHECK_S if self._refusal else None
+    async def _wait_until_due(self, wait_s: float | None) -> None:
         try:
             await asyncio.wait_for(self._due.wait(), wait_s)
         except TimeoutError:
             return
 
     def _accept(self, terms: Terms) -> None:
+        if terms.refusal and terms.refusal != self._refusal:
+            log.error("scheduler cannot be served", extra={"reason": terms.refusal})
         self._refusal = terms.refusal
         self._facts.set(
             version=terms.version, profile=terms.profile.value, profile_text=terms.refusal
         )
-        if terms.refusal:
-            log.error("scheduler cannot be served", extra={"reason": terms.refusal})
         chain = terms.chain
         self._journal.remember(
             self._wallet,
