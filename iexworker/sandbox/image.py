@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import subprocess
 import tarfile
@@ -71,11 +72,17 @@ def publish(
 
 
 def remove_pulled(client: docker.DockerClient, registry: Registry) -> None:
-    """Take the images that came from a registry out of the engine."""
-    for image in client.images.list():
-        for full in image.tags:
+    """Take the images that came from a registry out of the engine.
+
+    Others use the engine meanwhile, so what is listed may be gone at the next call.
+    """
+    from docker.errors import ImageNotFound
+
+    for image in client.api.images():
+        for full in image.get("RepoTags") or ():
             if full.startswith(f"{registry.address}/"):
-                client.images.remove(full, force=True)
+                with contextlib.suppress(ImageNotFound):
+                    client.images.remove(full, force=True)
 
 
 def _push(client: docker.DockerClient, registry: Registry, name: str, tag: str) -> None:
