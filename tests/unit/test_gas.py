@@ -37,6 +37,11 @@ def test_a_replacement_reaches_the_network_s_price_whatever_the_multiplier() -> 
     assert PriceRule(0.0, 10**9).replacement_wei(0, 5_000) == 5_000
 
 
+def test_a_replacement_may_cost_as_much_as_the_cap() -> None:
+    assert PriceRule(1.0, 9).replacement_wei(8, 1) == 9
+    assert PriceRule(1.0, 8).replacement_wei(8, 1) is None
+
+
 def test_nothing_is_replaced_on_a_chain_without_prices() -> None:
     assert PriceRule(0.0, 0).replacement_wei(0, 10**9) is None
 

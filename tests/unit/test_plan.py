@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 from pocketchain import UNSET, WALLET, contribute, reveal, task
 
-from iexworker.chain import plan, verdict
+from iexworker.chain import plan, receipts, verdict
 from iexworker.chain.actions import ActionState, Entry, Transaction, TransactionState
 from iexworker.chain.gas import PriceRule
-from iexworker.chain.models import ContributionStatus, Head, Nonces, Receipt
+from iexworker.chain.models import ContributionStatus, Head, Log, Nonces, Receipt
 from iexworker.chain.plan import Broadcast, Sign
 from iexworker.chain.situation import Facts, Policy
+from iexworker.core.messages import ChainReceipt
 
 NOW_S = 1_000
 DEADLINE_S = 2_000
@@ -311,3 +312,25 @@ def test_three_blocks_without_effect_end_a_contribution_but_no_reveal() -> None:
     assert judged(ONE, FACTS, *wasted[:2]) is None
     assert isinstance(judged(ONE, FACTS, *wasted), verdict.Over)
     assert judged(REVEAL, FACTS, *wasted) is None
+
+
+def test_a_free_transaction_without_receipt_stays_as_it_is() -> None:
+    unspent = replace(FACTS, spent_s={7: 100.0})
+
+    assert fates(unspent, SENT) == []
+
+
+def test_a_mined_transaction_whose_nonce_is_free_again_is_sent_again() -> None:
+    settled = replace(SENT, state=TransactionState.MINED)
+
+    assert fates(FACTS, settled) == [verdict.Fate("0xaa", TransactionState.SENT)]
+    assert fates(replace(FACTS, nonces=Nonces(8, 8)), settled) == []
+
+
+def test_a_receipt_of_which_only_a_later_one_proves_the_action_is_looked_past() -> None:
+    reverted = replace(SENT, tx_hash="0xbb", nonce=6, state=TransactionState.REVERTED)
+    wanted = receipts.topics(ONE.action.kind, task(1), WALLET.address)
+    proof = replace(mined("0xaa"), logs=(Log(tuple(wanted), "0x", 49, "0xaa"),))
+    facts = replace(FACTS, receipts={"0xbb": mined("0xbb", success=False), "0xaa": proof})
+
+    assert judged(ONE, facts, reverted, SENT) == verdict.Done(ChainReceipt(49, "0xaa"))
