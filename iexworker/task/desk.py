@@ -24,6 +24,8 @@ from iexworker.chain.ledger import Ledger
 from iexworker.chain.models import (
     ActionKind,
     ChainConfiguration,
+    Contributed,
+    ContributionEvent,
     Head,
     Nonces,
     TaskDescription,
@@ -31,7 +33,7 @@ from iexworker.chain.models import (
 from iexworker.chain.node import ChainNode
 from iexworker.chain.outbox import Outbox
 from iexworker.chain.wallet import Wallet
-from iexworker.core.messages import ZERO_ADDRESS, WorkerpoolAuthorization
+from iexworker.core.messages import ZERO_ADDRESS, ChainReceipt, WorkerpoolAuthorization
 from iexworker.errors import ChainError
 from iexworker.task.duties import Sighting
 from iexworker.task.journal import JournalKey, connect
@@ -181,10 +183,32 @@ class Desk:
 
     async def sight(self, task_id: str) -> Sighting:
         """Read task and own contribution."""
+        sighting = await self.look(task_id)
+        if sighting is None:
+            raise ChainError(f"task {task_id} is not known to {self.configuration.hub_address}")
+        return sighting
+
+    async def look(self, task_id: str) -> Sighting | None:
+        """Read task and own contribution, None for a task that the hub does not know."""
         view = await self._read(lambda hub: hub.task_view(task_id))
         if view.task is None:
-            raise ChainError(f"task {task_id} is not known to {self.configuration.hub_address}")
+            return None
         return Sighting(view.task, view.contribution, view.head.timestamp_s)
+
+    async def contributions(self) -> list[ContributionEvent]:
+        """Return this wallet's contributions to all tasks that can be under way."""
+        return await self._read(lambda hub: hub.contributions_since(hub.oldest_block()))
+
+    async def contributed(self, tx_hash: str) -> Contributed | None:
+        """Return what a transaction contributed, None when the node does not know it."""
+        return await self._read(lambda hub: hub.contributed(tx_hash))
+
+    async def revealed(self, task_id: str, since_block: int) -> ChainReceipt | None:
+        """Return where our reveal was mined, None when it was not."""
+        found = await self._read(lambda hub: hub.event(ActionKind.REVEAL, task_id, since_block))
+        if found is None or found.block_number is None:
+            return None
+        return ChainReceipt(found.block_number, found.tx_hash)
 
     async def transact(self, replicate: Replicate, step: Step) -> None:
         """Hand a contribute or reveal to the outbox."""
@@ -202,7 +226,7 @@ class Desk:
 
         def turn() -> tuple[list[Result], bool]:
             results = self._outbox.step()
-            return results, bool(self._ledger.open_entries())
+            return results, self._outbox.busy
 
         return await asyncio.get_running_loop().run_in_executor(self._sender, turn)
 
