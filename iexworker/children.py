@@ -158,3 +158,10 @@ def _leave(exit_code: int) -> None:
         except (OSError, ValueError):
             continue
     os._exit(exit_code)
+
+
+def how_it_ended(exit_code: int) -> dict[str, object]:
+    """Return the facts of a process's end: its exit code, or the signal that ended it."""
+    if exit_code >= 0:
+        return {"exit": exit_code}
+    return {"signal": signal.Signals(-exit_code).name}

@@ -23,7 +23,7 @@ from dataclasses import replace
 from setproctitle import setproctitle
 
 from iexworker import logs, machine, status
-from iexworker.children import Child, RunOf, import_run
+from iexworker.children import Child, RunOf, how_it_ended, import_run
 from iexworker.control import Answer, ControlServer
 from iexworker.errors import EXIT_INTERNAL, EXIT_OK
 from iexworker.locks import PATIENCE_S, Locks
@@ -267,7 +267,7 @@ class Supervisor:
     def _died(self, child: Child, exit_code: int) -> None:
         pid = child.pid
         child.bury()
-        facts: dict[str, object] = {"child": child.role, "pid": pid, **_how(exit_code)}
+        facts: dict[str, object] = {"child": child.role, "pid": pid, **how_it_ended(exit_code)}
         self._board.entry(child.role).write(state=State.DOWN, task="", step="", text="", pid=0)
         if self._shutdown is not None:
             self._shutdown.died(child, exit_code)
@@ -393,10 +393,3 @@ def _hang_up(asked: socket.socket) -> None:
     """Answer who connected to learn who holds the wallet: the connection said it."""
     with contextlib.suppress(OSError):
         asked.accept()[0].close()
-
-
-def _how(exit_code: int) -> dict[str, object]:
-    """Return the words for how a process ended."""
-    if exit_code >= 0:
-        return {"exit": exit_code}
-    return {"signal": signal.Signals(-exit_code).name}
