@@ -257,7 +257,7 @@ def test_signals_to_every_process_are_the_parents_to_obey(start: Start) -> None:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             os.kill(pids[role], number)
     tree.process.send_signal(signal.SIGHUP)
-    tree.wait_log("SIGHUP ignored")
+    tree.wait_log("settings read again")
     assert _pids(tree.status()) == pids
     tree.process.send_signal(signal.SIGINT)
     assert tree.wait_exit() == 0
