@@ -10,7 +10,7 @@ import signal
 import time
 from dataclasses import dataclass
 
-from liveworker import LiveWorker, Stage, alive, eventually, own_role
+from liveworker import LiveWorker, Stage, alive, eventually
 
 from iexworker.sandbox.history import task as task_of
 from iexworker.task.replicate import STATUSES, Step
@@ -86,16 +86,17 @@ def contributions(stage: Stage, task: str, role: str) -> dict[str, int]:
     counts = {}
     for name in ("TaskContribute", "TaskReveal"):
         event = stage.chain.hub.events[name]
+        task_argument = event.abi["inputs"][0]["name"]  # spelt differently in v5 and v6
         logs = event.get_logs(
-            from_block=0, argument_filters={"taskid": bytes.fromhex(task[2:]), "worker": wallet}
+            from_block=0,
+            argument_filters={task_argument: bytes.fromhex(task[2:]), "worker": wallet},
         )
         counts[name] = len(logs)
     return counts
 
 
-def run(stage: Stage, case: Case) -> None:
+def run(stage: Stage, case: Case, role: str = "worker1") -> None:
     """Run one case from a fresh start of the worker; raises `AssertionError` when it is lost."""
-    role = own_role()
     worker = LiveWorker(stage, role).start().ready()
     worker.log.write_text("")  # appended to by the worker: what was before is not read again
     (task,) = stage.buy("sleep=1")

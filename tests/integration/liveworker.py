@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import wallets
+
 from iexworker.sandbox import deals, image, stack, worker_env
 from iexworker.sandbox.chain import LocalChain
 from iexworker.sandbox.network import Network, Timers
@@ -26,12 +28,6 @@ SHORT_CATEGORY = 5
 SHORT_S = 6
 
 T = TypeVar("T")
-
-
-def own_role() -> str:
-    """Return the wallet of this pytest process: one wallet serves one worker on a machine."""
-    process = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-    return os.environ.get("TEST_WALLET_ROLE") or f"worker{int(process) % 4 + 1}"
 
 
 def eventually(look: Callable[[], T], what: str, patience_s: float = PATIENCE_S) -> T:
@@ -64,6 +60,7 @@ class Stage:
             categories=(("XXS", SHORT_S),),
         )
         self.network: Network = stack.up(folder, options)[0]
+        wallets.renew(self.network)
         self.chain = LocalChain.open(self.network.deployed_path)
         self.engine = image.engine()
         self.app = image.publish(self.engine, self.network.registry)
@@ -108,14 +105,14 @@ class LiveWorker:
     def __init__(
         self,
         stage: Stage,
-        role: str | None = None,
+        role: str = "worker1",
         *,
         name: str = "",
         slots: int = 1,
         **more: str,
     ) -> None:
         self.stage = stage
-        self.role = role = role or own_role()
+        self.role = role
         self.name = name or role
         self.log = stage.network.logs_path / f"{self.name}.log"
         self.environment: Mapping[str, str] = {
