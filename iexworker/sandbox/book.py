@@ -44,6 +44,9 @@ class Book:
         """The first block whose deals have not been looked at."""
         self._changed: dict[tuple[str, str], object] = {}
         self._database = sqlite3.connect(path or ":memory:", check_same_thread=False)
+        # What was answered has to outlive a kill of this process, not one of the machine.
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = NORMAL")
         self._database.execute(_SCHEMA)
         self._load()
 

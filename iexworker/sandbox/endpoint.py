@@ -100,11 +100,11 @@ Handler = Callable[[Request], Response]
 
 
 class Routes:
-    """What answers what: a pattern's `{name}` is one part of the path."""
+    """What answers what: a pattern's `{name}` is one part of the path, without a dot."""
 
     def __init__(self, routes: Iterable[tuple[str, str, Handler]]) -> None:
         self._routes = [
-            (method, re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern)), handler)
+            (method, re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/.]+)", pattern)), handler)
             for method, pattern, handler in routes
         ]
 

@@ -41,7 +41,8 @@ class ChainHealth:
         blocks = BLOCKS_BETWEEN_PROBES if self._in_service else 1
         self._next_probe_s = now_s + blocks * self._world.block_time_s
         if was != self._in_service:
-            log.warning("chain health changed", extra={"in_service": self._in_service})
+            level = logging.INFO if self._in_service else logging.WARNING
+            log.log(level, "chain health changed", extra={"in_service": self._in_service})
 
     def _is_well(self, now_s: float) -> bool:
         try:

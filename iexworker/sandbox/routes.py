@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from iexworker.core import sockjs
 from iexworker.sandbox import bodies
@@ -94,7 +95,8 @@ class _Calls:
 
     def interrupted(self, request: Request) -> Response:
         block, token = _block(request), request.header("authorization")
-        return as_json(self._scheduler.interrupted(self._wallet(token), block))
+        wallet = self._wallet(token)
+        return as_json(_served(lambda: self._scheduler.interrupted(wallet, block)))
 
     def update(self, request: Request) -> Response:
         token = request.header("authorization")
@@ -125,7 +127,8 @@ class _Channel:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
 
-    def info(self, _: Request) -> Response:
+    def info(self, request: Request) -> Response:
+        _require_own_origin(request)
         entropy = random.randrange(2**31)  # noqa: S311 - the protocol's word for any number
         body = {
             "entropy": entropy,
@@ -144,12 +147,14 @@ class _Channel:
         return self._receive(request, POLLING)
 
     def _receive(self, request: Request, transport: str) -> Response:
+        _require_own_origin(request)
         session = self._broker.open(request.parts["session"], transport)
         if session is None:
             raise HttpError(404, with_body=False)
         return Response(200, JAVASCRIPT, stream=(line.encode() for line in session.receive()))
 
     def send(self, request: Request) -> Response:
+        _require_own_origin(request)
         session = self._broker.find(request.parts["session"])
         if session is None:
             raise HttpError(404, with_body=False)
@@ -159,6 +164,12 @@ class _Channel:
             return Response(500, TEXT, b"Broken JSON encoding.")
         self._broker.take(session, texts)
         return Response(204, TEXT)
+
+
+def _require_own_origin(request: Request) -> None:
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        raise HttpError(403, with_body=False)
 
 
 def _found(body: dict[str, object] | None) -> Response:

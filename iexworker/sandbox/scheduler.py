@@ -10,7 +10,7 @@ import contextlib
 import logging
 import queue
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from coincurve import PrivateKey
@@ -119,6 +119,7 @@ class Scheduler:
             self._last_alive_s[wallet] = self._world.clock.now_s()
             facts = {"worker": wallet, "name_given": told.name, "slots": worker.slots}
             log.info("worker registered", extra=facts)
+            self._book.flush()
             return self._worker_json(worker)
 
     def ping(self, wallet: str) -> str:
@@ -140,10 +141,11 @@ class Scheduler:
         if since_ms < self._world.ask_period_ms - EARLY_MS:
             return None
         self._last_demand_ms[wallet] = now_ms
-        if block <= 0 or not self._world.chain.has_gas(wallet):
-            return None
         worker = self._book.workers.get(wallet)
-        task = self._supply.assign(worker) if worker else None
+        with self._kept():
+            if block <= 0 or worker is None or not self._world.chain.has_gas(wallet):
+                return None
+            task = self._supply.assign(worker)
         if task is None:
             return None
         return {"workerpoolAuthorization": self.authorization(task, wallet), "smsUrl": None}
@@ -151,7 +153,8 @@ class Scheduler:
     def interrupted(self, wallet: str, block: int) -> list[dict[str, object]]:
         """Tell a worker that comes back what to do (5.8)."""
         worker = self._book.workers.get(wallet)
-        found: Sequence[Missed] = self._supply.interrupted(worker, block) if worker else ()
+        with self._kept():
+            found: Sequence[Missed] = self._supply.interrupted(worker, block) if worker else ()
         return [
             notification(
                 one.task.task_id,
@@ -167,7 +170,8 @@ class Scheduler:
     ) -> Outcome:
         """Take a status update; may wait for the chain for minutes (8)."""
         self._require_service()
-        return self._replicates.update(task_id, wallet, status, details, Modifier.WORKER)
+        with self._kept():
+            return self._replicates.update(task_id, wallet, status, details, Modifier.WORKER)
 
     def task(self, task_id: str, base_url: str) -> dict[str, object] | None:
         """Describe a task (`GET /tasks/<id>`)."""
@@ -196,6 +200,16 @@ class Scheduler:
             "enclaveChallenge": ZERO_ADDRESS,
             "signature": {"value": value},
         }
+
+    @contextlib.contextmanager
+    def _kept(self) -> Iterator[None]:
+        """Write what a call changes before it is answered; without a chain there is no service."""
+        try:
+            yield
+        except ChainUnreachable as error:
+            raise OutOfService from error
+        finally:
+            self._book.flush()
 
     def _require_service(self) -> None:
         if not self._health.in_service:

@@ -285,10 +285,20 @@ class Tasks:
             self._book.touch(task)
         level = logging.WARNING if status in _BAD else logging.INFO
         facts = {"task": task.task_id, "status": status.value}
-        log.log(level, "task changed", extra=facts | ({"reason": reason} if reason else {}))
+        if reason:
+            facts["reason"] = reason
+        if status in _BAD and task.replicates:
+            facts["replicates"] = "; ".join(map(_summary, task.every()))
+        log.log(level, "task changed", extra=facts)
 
     def _is_past(self, deadline_s: int) -> bool:
         return self._world.clock.now_s() > deadline_s
+
+
+def _summary(replicate: Replicate) -> str:
+    """Say how far a worker came and, if it told one, the cause of its last trouble."""
+    causes = [one.cause for one in replicate.history if one.cause]
+    return " ".join((replicate.wallet, replicate.last_relevant.value, *causes[-1:]))
 
 
 def consensus_known(task: Task, found: ChainTask) -> bool:

@@ -277,7 +277,8 @@ def test_two_workers_agree_at_trust_3_and_a_third_is_not_asked(
     reveal(second, task)
     assert second.await_push("PLEASE_UPLOAD")["workersAddress"] == [second.wallet]
     upload(network, second, grants[1])
-    assert shown(network, task)["currentStatus"] == "RESULT_UPLOADED"
+    found = await_state(network, task, "task", "RESULT_UPLOADED")
+    assert found["currentStatus"] == "RESULT_UPLOADED"
     reveal(first, task)
     second.await_push("PLEASE_COMPLETE")
     first.tell(task, "COMPLETING", "COMPLETED")
@@ -353,7 +354,8 @@ def test_a_worker_that_is_lost_may_return(
     task = grant["chainTaskId"]
     worker.stop_pinging()
     await_state(network, task, "replicate", "WORKER_LOST")
-    assert worker.interrupted()[0]["taskNotificationType"] == "PLEASE_CONTRIBUTE"
+    missed = {one["chainTaskId"]: one["taskNotificationType"] for one in worker.interrupted()}
+    assert missed[task] == "PLEASE_CONTRIBUTE"
     contribute(worker, grant)
     worker.await_push("PLEASE_REVEAL")
     reveal(worker, task)
@@ -373,11 +375,11 @@ def test_a_callback_reaches_its_contract(
     worker.tell(task, "CONTRIBUTING")
     digest = bytes(chain.web3.keccak(hexstr=data))
     receipt = worker.contribute_digest(grant, digest)
-    assert worker.update(task, "CONTRIBUTED", chainReceipt=receipt).status_code == 200
+    assert worker.update(task, "CONTRIBUTED", chainReceipt=receipt).json() == "PLEASE_WAIT"
     worker.await_push("PLEASE_REVEAL")
     worker.tell(task, "REVEALING")
     receipt = worker.reveal_digest(task, digest)
-    assert worker.update(task, "REVEALED", chainReceipt=receipt).status_code == 200
+    assert worker.update(task, "REVEALED", chainReceipt=receipt).json() == "PLEASE_WAIT"
     worker.await_push("PLEASE_UPLOAD")
     worker.tell(task, "RESULT_UPLOADING")
     link = '{ "storage": "ethereum", "location": "0x" }'

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from sandboxkit import ALICE, Pool
+from sandboxkit import ALICE, Pool, status
 
 from iexworker.sandbox.book import Book
+from iexworker.sandbox.models import Details
 
 
 def test_everything_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -26,7 +27,7 @@ def test_everything_comes_back_as_it_was(tmp_path: Path) -> None:
     before.close()
 
 
-def test_a_turn_writes_what_changed_and_nothing_else(tmp_path: Path) -> None:
+def test_an_update_is_written_before_it_is_answered(tmp_path: Path) -> None:
     path = tmp_path / "scheduler.sqlite"
     pool = Pool(path=path)
     pool.task_at("STARTED")
@@ -35,7 +36,8 @@ def test_a_turn_writes_what_changed_and_nothing_else(tmp_path: Path) -> None:
         assert kinds == ["meta", "task", "worker"]
         database.execute("DELETE FROM documents")
     database.close()
-    pool.must_tell(next(iter(pool.book.tasks.values())), ALICE, "APP_DOWNLOADING")
+    task_id = next(iter(pool.book.tasks))
+    pool.scheduler.update(task_id, ALICE, status("APP_DOWNLOADING"), Details())
     with sqlite3.connect(path) as database:
         found = database.execute("SELECT kind FROM documents ORDER BY kind").fetchall()
     database.close()

@@ -208,6 +208,15 @@ def test_demand_gives_200_or_204_and_503_without_a_chain(client: Client) -> None
     assert client.call("GET", "/replicates/interrupted", blockNumber="1").status == 200
 
 
+def test_a_chain_that_is_lost_during_a_call_is_503_too(client: Client) -> None:
+    task = client.pool.task_at("CONTRIBUTING", own_wallet())
+    client.pool.chain.reachable = False
+    client.pool.clock.time_s += 5
+    assert client.call("GET", "/replicates/available", blockNumber="1").status == 503
+    assert client.call("GET", "/replicates/interrupted", blockNumber="1").status == 503
+    assert client.update(task.task_id, {"status": "CONTRIBUTED"}).status == 202
+
+
 def test_updates_answer_200_202_208_and_an_empty_200(client: Client) -> None:
     task = client.pool.task_at("STARTED", own_wallet())
     answers = [
@@ -273,6 +282,18 @@ class TestChannel:
         assert client.call("GET", "/connect").body == b"Welcome to SockJS!\n"
         assert client.call("GET", "/connect/websocket") == Response()
         assert client.call("GET", "/connect/001/abc/websocket").status == 404
+
+    def test_is_closed_to_pages_of_other_hosts(self) -> None:
+        client = Client()
+        client.headers |= {"origin": "http://elsewhere:1", "host": "localhost:13000"}
+        for method, path in (
+            ("GET", "/connect/info"),
+            ("POST", f"{self.SESSION}/xhr_streaming"),
+            ("POST", f"{self.SESSION}/xhr_send"),
+        ):
+            assert client.call(method, path, []).status == 403
+        client.headers["origin"] = BASE
+        assert client.call("GET", "/connect/info").status == 200
 
     def test_streams_and_takes_frames(self) -> None:
         client = Client()

@@ -355,6 +355,17 @@ class TestDeadlines:
         assert (failed.action, failed.recipients, failed.cause) == (Action.ABORT, (), None)
         assert pool.scheduler.computing(ALICE) == []
 
+    def test_the_log_says_how_far_the_workers_came(self, caplog: pytest.LogCaptureFixture) -> None:
+        pool = Pool()
+        task = pool.task_at("COMPUTING")
+        failed = Details(cause="APP_COMPUTE_FAILED", exit_code=3)
+        pool.tell(task, ALICE, "COMPUTE_FAILED", failed)
+        with caplog.at_level(logging.WARNING):
+            pool.pass_time(7 * TIMEREF_S + 31)
+        record = vars(next(one for one in caplog.records if one.message == "task changed"))
+        assert record["status"] == "CONTRIBUTION_TIMEOUT"
+        assert record["replicates"] == f"{ALICE} COMPUTE_FAILED APP_COMPUTE_FAILED"
+
     def test_a_task_that_nobody_took_ends_there_too(self) -> None:
         pool = Pool()
         task = pool.buy()
