@@ -216,7 +216,7 @@ CASES: Mapping[str, Case] = {
 UNREACHABLE_LONG = "host that refuses for two minutes"
 TEE = "task for an enclave"
 LAST = "good task after all of them"
-ROLES = {"9": "worker3", "8": "worker4"}
+ROLES = {"9": "worker1", "8": "worker2"}
 
 
 @pytest.fixture(scope="module")

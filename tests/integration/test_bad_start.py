@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.xdist_group("worker"),
 ]
 
-ROLE = "worker2"
+ROLE = "worker1"
 NOBODY = "http://127.0.0.1:1"
 NODE = "IEXEC_WORKER_OVERRIDE_BLOCKCHAIN_NODE_ADDRESS"
 ENGINE = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
@@ -52,8 +52,9 @@ def make(stage: Stage) -> Iterator[Make]:
     """Make workers of a wallet each with a name of its own, which also names folder and log."""
     made: list[LiveWorker] = []
 
-    def make(role: str = ROLE, **more: str) -> LiveWorker:
-        made.append(LiveWorker(stage, role, name=f"start{next(_numbers)}", slots=1, **more))
+    def make(**more: str) -> LiveWorker:
+        name = f"start{next(_numbers)}"
+        made.append(LiveWorker(stage, ROLE, name=name, slots=1, **more))
         return made[-1]
 
     yield make
@@ -233,7 +234,8 @@ def test_a_version_that_we_do_not_speak_is_not_served_and_asked_for_again(
 def test_a_second_worker_on_the_same_directory_names_the_first(stage: Stage, make: Make) -> None:
     first = make(IEXEC_CORE_URL=NOBODY).start()
     first.not_ready("scheduler", NOBODY)
-    second = make("worker3", IEXEC_WORKER_NAME=first.name).start()
+    wallet = str(stage.network.keystore_path("worker2"))
+    second = make(IEXEC_WORKER_NAME=first.name, IEXEC_WORKER_WALLET_PATH=wallet).start()
     assert exit_code(second) == EXIT_ALREADY_RUNNING
     assert second.lines("worker cannot start", str(first.root), f"pid {first.process.pid}")
     assert first.process.poll() is None
