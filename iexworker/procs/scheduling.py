@@ -27,10 +27,10 @@ from iexworker.shared.board import State
 from iexworker.shared.channels import Channel, Outcome
 from iexworker.supervisor import WALLET_PASSWORD
 from iexworker.task.containers import EngineContainers
-from iexworker.task.journal import Journal, connect
 from iexworker.task.office import JOURNAL_NAME, Office, import_desk
 from iexworker.task.probes import HostProbe
 from iexworker.task.relations import Line, Relations
+from iexworker.task.setaside import open_journal
 from iexworker.task.slots import Slots
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Scheduling:
         self._held_address = locks.confirm_address(wallet.address, context.parent_pid)
         facts.set(wallet=wallet.address)
         log.info("wallet opened", extra={"wallet": wallet.address})
-        journal = Journal(connect(settings.root / JOURNAL_NAME))
+        journal = open_journal(settings.root / JOURNAL_NAME)
         client = SchedulerClient(settings.core_url)
         tokens = Tokens(client, wallet)
         containers = outside.containers_class(settings.docker_host, wallet.address)

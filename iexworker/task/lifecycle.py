@@ -172,6 +172,8 @@ def _follow(replicate: Replicate, kind: NotificationType) -> Change:
 def _asked_to_abort(replicate: Replicate, cause: AbortCause) -> Change:
     if replicate.step in (Step.ABORT, Step.COMPLETE):
         return replicate, ()
+    if cause is AbortCause.UNKNOWN:
+        cause = replicate.abort_cause or cause  # an answer says less than a message before it
     replicate = replace(replicate, abort_cause=cause)
     if replicate.staked:
         return replicate, (Observe(),)  # ABORTED takes a winner away: the chain decides

@@ -18,20 +18,24 @@ from iexworker.chain.models import ActionKind, TaskDescription
 from iexworker.chain.wallet import Wallet
 from iexworker.core.client import Answer, SchedulerClient
 from iexworker.core.login import Tokens
-from iexworker.core.messages import ChainReceipt, Grant, Notification
+from iexworker.core.messages import ChainReceipt, Grant, Notification, Profile
 from iexworker.core.session import Terms
-from iexworker.errors import ChainError, DockerError, JournalError
+from iexworker.errors import ChainError, DockerError, JournalError, SchedulerError
 from iexworker.settings import Settings
 from iexworker.shared.board import FactsBoard
 from iexworker.shared.channels import Outcome
 from iexworker.task import events, orders
+from iexworker.task.contributions import Contributions
 from iexworker.task.demand import Demand, Market
 from iexworker.task.duties import Containers, Partners, TaskDuties
+from iexworker.task.grants import Grants
+from iexworker.task.inquiries import Inquiries
 from iexworker.task.journal import Journal
 from iexworker.task.observer import Observer
 from iexworker.task.probes import ChainProbe, HostProbe
+from iexworker.task.recovery import Recovery
 from iexworker.task.relations import Relations
-from iexworker.task.replicate import Step, Update
+from iexworker.task.replicate import Replicate, Step, Update
 from iexworker.task.runner import Runner
 from iexworker.task.sender import Sender, details_of, pauses
 from iexworker.task.slots import Slots
@@ -46,18 +50,9 @@ JOURNAL_NAME = "journal.sqlite"
 OUTBOX_POLLS_PER_BLOCK = 10
 OUTBOX_WATCH_S = 15.0
 PAUSED = "paused by the operator: `iexworker resume` asks for work again"
+# No answer, or one that could not be read: the scheduler may have granted a task all the same.
+_GRANT_MAY_BE_LOST = (None, 200)
 _STEPS = {ActionKind.CONTRIBUTE: Step.CONTRIBUTE, ActionKind.REVEAL: Step.REVEAL}
-_CONSENSUS = frozenset(
-    {
-        "CONSENSUS_REACHED",
-        "AT_LEAST_ONE_REVEALED",
-        "RESULT_UPLOADING",
-        "RESULT_UPLOADED",
-        "FINALIZING",
-        "FINALIZED",
-        "COMPLETED",
-    }
-)
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +90,8 @@ class Office:
         self._relations: Relations
         self._desk: Desk
         self._runner: Runner | None = None
+        self._asking = asyncio.Lock()
+        self._inquiries = Inquiries(client, tokens, wallet.address)
         self._duties: TaskDuties
         self._journal_errors = 0
         self._transactions = {Mined: 0, Failed: 0}
@@ -111,16 +108,20 @@ class Office:
         self._desk = await self._open_desk(terms, await importing)
         probe = ChainProbe(self._facts, self._desk)
         runner = self._make_runner()
-        await self._reconcile()
+        complete = self._journal.is_rebuilt(self._desk.key)
+        if complete:
+            await self._reconcile()
         self._runner = runner
         runner.recover()
+        recovery = self._make_recovery(runner, complete=complete)
         observer = Observer(
             runner.replicates, self._duties.observe, self._desk.configuration.block_time_s
         )
-        demand = Demand(self._market(probe))
+        demand = Demand(self._market(probe, recovery))
         async with asyncio.TaskGroup() as group:
-            for loop in (self._turn_outbox(), probe.run(), observer.run(), demand.run()):
-                group.create_task(loop)
+            for part in (recovery, probe, observer, demand):
+                group.create_task(part.run())
+            group.create_task(self._turn_outbox())
 
     def notify(self, notification: Notification) -> None:
         """Take a message of a topic."""
@@ -183,7 +184,7 @@ class Office:
                 subscribe=self._relations.stream.subscribe,
                 unsubscribe=self._relations.stream.unsubscribe,
                 upload=uploads.upload,
-                scheduler_task=self._scheduler_task,
+                scheduler_task=self._inquiries.saw,
                 returned_s=lambda: self._relations.returned_s,
                 tee_refusal=_tee_refusal,
             )
@@ -191,6 +192,46 @@ class Office:
         runner = Runner(self._journal, self._desk.key, self._duties, self._journal_failed)
         self._duties.bind(runner, Sender(runner, self._post, self._relations.allowed))
         return runner
+
+    def _make_recovery(self, runner: Runner, *, complete: bool) -> Recovery:
+        contributions = Contributions(
+            self._desk,
+            self._settings.root,
+            self._wallet.address,
+            self._desk.configuration.block_time_s,
+            self._profile,
+        )
+
+        def adopt(replicate: Replicate) -> None:
+            self._relations.stream.subscribe(replicate.task_id)
+            runner.adopt(replicate)
+
+        async def search_chain() -> None:
+            async for replicate in contributions.search(runner.replicates.keys()):
+                adopt(replicate)
+            self._journal.set_rebuilt(self._desk.key)
+
+        grants = Grants(
+            chain=self._desk,
+            scheduler=self._inquiries,
+            root=self._settings.root,
+            wallet=self._wallet.address,
+            profile=self._profile,
+            known=runner.replicates,
+            foreign=self._journal.task_ids,
+            asking=self._asking,
+            adopt=adopt,
+            observe=self._duties.observe,
+            search_chain=search_chain,
+        )
+        return Recovery(
+            rebuild=None if complete else search_chain,
+            look=grants.look,
+            allowed=self._relations.allowed,
+            missed=self._relations.missed,
+            # A container may belong to a task that is only found now: the slot adopts it.
+            done=_nothing if complete else self._reconcile,
+        )
 
     def _journal_failed(self) -> None:
         self._journal_errors += 1
@@ -203,7 +244,7 @@ class Office:
         computing = {
             item.task_id
             for item in self._journal.replicates(self._desk.key)
-            if item.step is Step.COMPUTE
+            if item.holds_slot or item.step is Step.COMPUTE
         }
         try:
             await asyncio.to_thread(self._containers.remove_others, computing)
@@ -223,20 +264,13 @@ class Office:
 
         return await asyncio.get_running_loop().run_in_executor(self._updates, send)
 
-    async def _scheduler_task(self, task_id: str) -> events.SchedulerSaw:
-        document = await asyncio.to_thread(self._client.task, task_id)
-        uploader = str(document.get("uploadingWorkerWalletAddress") or "").lower()
-        return events.SchedulerSaw(
-            consensus=document.get("currentStatus") in _CONSENSUS,
-            asked_to_upload=uploader == self._wallet.address,
-        )
-
-    def _market(self, probe: ChainProbe) -> Market:
+    def _market(self, probe: ChainProbe, recovery: Recovery) -> Market:
         return Market(
             obstacles=(
                 lambda: "the worker is stopping" if self._draining else "",
                 lambda: PAUSED if self._facts.read().paused else "",
                 self._relations.obstacle,
+                recovery.obstacle,
                 lambda: self._host.obstacle,
                 probe.obstacle,
                 self._slots_obstacle,
@@ -256,20 +290,36 @@ class Office:
         held = sum(item.holds_slot for item in self._runner.replicates.values())
         return "" if held < len(self._slots) else f"all slots are taken ({held})"
 
+    def _profile(self) -> Profile:
+        terms = self._relations.current_terms()
+        if terms is None:
+            raise SchedulerError("the scheduler's terms are not known")
+        return terms.profile
+
     def _period_s(self) -> float:
         terms = self._relations.current_terms()
         return 5.0 if terms is None else max(terms.configuration.ask_period_ms / 1000, 0.1)
 
     async def _ask(self, block_number: int) -> Grant | None:
-        return await asyncio.to_thread(
-            self._tokens.with_token, lambda: self._client.available(block_number)
-        )
+        async with self._asking:
+            try:
+                return await asyncio.to_thread(
+                    self._tokens.with_token, lambda: self._client.available(block_number)
+                )
+            except SchedulerError as error:
+                if error.status in _GRANT_MAY_BE_LOST:
+                    self._relations.missed.set()
+                raise
 
     def _take(self, grant: Grant) -> None:
         terms = self._relations.current_terms()
         if self._runner is None or terms is None:
             raise JournalError("grant before the terms were known")
-        self._runner.grant(grant, terms.profile)
+        try:
+            self._runner.grant(grant, terms.profile)
+        except JournalError:
+            self._relations.missed.set()
+            raise
 
     async def _turn_outbox(self) -> None:
         poll_s = max(self._desk.configuration.block_time_s / OUTBOX_POLLS_PER_BLOCK, 0.05)
@@ -317,6 +367,10 @@ def import_desk() -> type[Desk]:
     from iexworker.task.desk import Desk
 
     return Desk
+
+
+async def _nothing() -> None:
+    """Do nothing: the containers were reconciled before."""
 
 
 async def _first(event: Awaitable[object], wait_s: float | None) -> None:

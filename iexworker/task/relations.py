@@ -63,6 +63,8 @@ class Relations:
         self._fail_fast = fail_fast
         self._loop = asyncio.get_running_loop()
         self.allowed = asyncio.Event()
+        self.missed = asyncio.Event()
+        """Set when something may have been missed: a push while we were away, or a grant."""
         self.returned_s = 0.0
         self._terms: asyncio.Future[Terms] = self._loop.create_future()
         self._due = asyncio.Event()
@@ -251,6 +253,7 @@ class Relations:
         if self._open and self._joined:
             if not self.allowed.is_set():
                 self.returned_s = time.monotonic()
+                self.missed.set()
             self.allowed.set()
         else:
             self.allowed.clear()

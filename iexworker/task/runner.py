@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from iexworker.core.messages import Grant, Notification, Profile
-from iexworker.errors import JournalError
+from iexworker.errors import JournalDamaged, JournalError
 from iexworker.task import lifecycle
 from iexworker.task.events import Effect, Event, Forget, Notified
 from iexworker.task.journal import Journal, JournalKey
@@ -111,6 +111,23 @@ class Runner:
         self._settle(granted, change)
         return True
 
+    def adopt(self, replicate: Replicate) -> None:
+        """Take up a task that was found elsewhere than in the journal. Raises `JournalError`."""
+        task_id = replicate.task_id
+        self._journal.save(self._key, replicate)
+        log.warning(
+            "task found again",
+            extra={
+                "task": task_id,
+                "step": replicate.step.value,
+                "staked": replicate.staked,
+                "compute_again": replicate.redo is not None,
+            },
+        )
+        # Whatever was to be pushed for it was pushed before we came back.
+        self._changed_s[task_id] = 0.0
+        self._settle(replicate, lifecycle.resume(replicate))
+
     def notify(self, notification: Notification) -> None:
         """Take a message of a topic that is meant for this wallet."""
         log.info("notified", extra={"task": notification.task_id, "wants": notification.type.value})
@@ -133,6 +150,9 @@ class Runner:
         while queue and task_id in self._replicates:
             try:
                 self._take(self._replicates[task_id], queue[0])
+            except JournalDamaged as error:
+                # The process is born again, sets the journal aside and finds the tasks elsewhere.
+                raise SystemExit(str(error)) from error
             except JournalError as error:
                 log.error(
                     "journal not written, the task waits",
@@ -163,6 +183,10 @@ class Runner:
                 "task moved",
                 extra={"task": task_id, "step": after.step.value, "work": after.work.value},
             )
+        if before.redo is not None and after.redo is None:
+            # Without the digest the contribution cannot be revealed, and the chain says the rest.
+            facts = {"task": task_id, "same_result": after.digest is not None}
+            log.log(logging.INFO if after.digest else logging.ERROR, "computed again", extra=facts)
         self._replicates[task_id] = after
         for effect in effects:
             self._duties.perform(after, effect)

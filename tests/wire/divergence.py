@@ -34,8 +34,8 @@ class Divergence:
     """For each event, that after which we send it."""
     fields: Mapping[str, Any] | None = None
     """Fields of the body with our values."""
-    then: tuple[tuple[str, Any], ...] = ()
-    """Line and body of requests that we send besides, right after the event."""
+    then: tuple[tuple[str, Any, Any], ...] = ()
+    """Line, body and answer of requests that we send besides, right after the event."""
     ends: bool = False
     """The last of `then` ends the replay of its task: no recording knows the answer."""
 
@@ -59,7 +59,7 @@ def _divergence(entry: dict[str, Any]) -> Divergence:
         events=tuple(entry.pop("events")),
         after=tuple(entry.pop("after", ())),
         fields=None if fields is None else json.loads(fields),
-        then=tuple((line, body) for line, body in then),
+        then=tuple((line, body, next(iter(answer), None)) for line, body, *answer in then),
         **entry,
     )
 
@@ -86,10 +86,10 @@ def _amended(entry: Divergence, events: list[Event]) -> Iterator[Event]:
             continue
         if not entry.unsent:
             yield _changed(entry, event, instants_s)
-        for number, (line, body) in enumerate(entry.then, start=1):
+        for number, (line, body, answer) in enumerate(entry.then, start=1):
             at_s = event.at_s + number * JUST_AFTER_S
             last = entry.ends and number == len(entry.then)
-            yield _own(event.where, at_s, line, body, ends=last)
+            yield _own(event.where, at_s, line, body, answer, ends=last)
 
 
 def _changed(entry: Divergence, event: Event, instants_s: Mapping[str, float]) -> Event:
@@ -101,10 +101,16 @@ def _changed(entry: Divergence, event: Event, instants_s: Mapping[str, float]) -
     return event
 
 
-def _own(where: str, at_s: float, line: str, body: Any, *, ends: bool) -> Event:
+def _own(where: str, at_s: float, line: str, body: Any, answer: Any, *, ends: bool) -> Event:
     """Return a request that only we make."""
-    status = NO_ANSWER if ends else 204
-    headers: dict[str, str] = {}
     return Event(
-        f"{where}, then", at_s, channel_of(line, body), line, body, headers, status, ends=ends
+        f"{where}, then",
+        at_s,
+        channel_of(line, body),
+        line,
+        body,
+        headers={},
+        status=NO_ANSWER if ends else 204 if answer is None else 200,
+        answer=answer,
+        ends=ends,
     )

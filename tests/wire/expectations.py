@@ -19,6 +19,7 @@ JWT = "<jwt>"
 """As the recordings write it, so that headers can be compared as they are."""
 CHALLENGE = "GET /workers/challenge"
 LOGIN = "POST /workers/login"
+REGISTER = "POST /workers/register"
 OF_THE_MACHINE = ("memorySize", "cpu")
 """Fields of a registration; the recorded worker of 9.2 got the memory wrong besides (03, 5.3)."""
 COMPARED_HEADERS = ("content-type", "accept", "authorization")
@@ -138,7 +139,7 @@ class Expectations:
 
     def _may_happen(self, due: Event) -> bool:
         """Tell whether it is time: a grant comes after all that the recordings show before it."""
-        if due.channel in (PING, DEMAND) and not self._registered():
+        if due.channel in (PING, DEMAND) and not self._ready_for(due.channel):
             return False
         if due.grant is None:
             return True
@@ -146,8 +147,10 @@ class Expectations:
             event.at_s < due.at_s for events in self._channels.values() for event in events
         )
 
-    def _registered(self) -> bool:
-        return not self._channels.get(SESSION)
+    def _ready_for(self, channel: str) -> bool:
+        """Tell whether the worker has registered, and for a demand recovered too."""
+        due = [event.line for event in self._channels.get(SESSION, ())]
+        return REGISTER not in due if channel == PING else not due
 
     def _happen(self, due: Event, asked: Asked) -> Answer:
         self.differences += [f"{due.where} {due.line}{words}" for words in _compare(due, asked)]
@@ -180,7 +183,7 @@ class Expectations:
 
     def _another(self, asked: Asked, channel: str) -> Answer | None:
         """Answer one more ping or demand, which are made all the time once we are registered."""
-        if not self._registered() or asked.headers.get("authorization") != f"Bearer {JWT}":
+        if not self._ready_for(channel) or asked.headers.get("authorization") != f"Bearer {JWT}":
             return None
         if channel == DEMAND:
             return Answer(204)
@@ -220,7 +223,7 @@ def _words(event: Event) -> str:
 
 def _compare(due: Event, asked: Asked) -> Iterator[str]:
     expected, found = due.body, asked.body
-    if due.line == "POST /workers/register":
+    if due.line == REGISTER:
         aside = {key: found.get(key) for key in OF_THE_MACHINE if key in expected}
         expected = expected | aside
     yield from differences(expected, found)

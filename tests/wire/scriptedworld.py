@@ -26,6 +26,7 @@ from iexworker.chain.models import (
     ChainAccount,
     ChainTask,
     Contribution,
+    ContributionEvent,
     ContributionStatus,
     DealParams,
     Head,
@@ -164,6 +165,12 @@ class StagedHub(Hub):
 
     def head(self) -> Head:
         return Head(1000, int(time.time()))
+
+    def oldest_block(self) -> int:
+        return 0
+
+    def contributions_since(self, block: int) -> list[ContributionEvent]:
+        return []  # every journal of a replay is new, and none was lost
 
     def tee_broker(self) -> str | None:
         return None

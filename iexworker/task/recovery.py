@@ -1,0 +1,73 @@
+"""Recovery of what is not in the journal, before any work is asked for (design section 4 rule 5).
+
+Once for a journal that is new to its chain and wallet: what the chain shows of us. After each
+return to the scheduler, and after a lost answer: what it has granted and we do not know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from iexworker.errors import JournalDamaged, JournalError, LoginRefused, Unavailable
+from iexworker.task.sender import pauses
+
+log = logging.getLogger(__name__)
+
+Work = Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Recovery:
+    """Searches until everything is found; says meanwhile why no work is asked for."""
+
+    rebuild: Work | None
+    """Searches the chain; None when the journal is complete."""
+    look: Work
+    """Searches the scheduler."""
+    allowed: asyncio.Event
+    """Set while the scheduler may be asked."""
+    missed: asyncio.Event
+    """Set when something may have been missed: a push, or a grant."""
+    done: Work
+    """Called once, after the first search."""
+    _busy: bool = field(default=True)
+
+    def obstacle(self) -> str:
+        """Return why no work may be asked for, empty when nothing is being looked for."""
+        waiting = self._busy or self.missed.is_set()
+        return "looking for tasks that were granted before" if waiting else ""
+
+    async def run(self) -> None:
+        """Search whenever it is due, for ever."""
+        if self.rebuild is not None:
+            log.warning("the journal is new here: looking for our contributions on the chain")
+            await self._persist(self.rebuild)
+        first = True
+        while True:
+            await self.missed.wait()
+            self._busy = True
+            self.missed.clear()
+            await self._persist(self._look_when_allowed)
+            if first:
+                await self.done()
+                first = False
+            self._busy = False
+
+    async def _look_when_allowed(self) -> None:
+        await self.allowed.wait()
+        await self.look()
+
+    async def _persist(self, work: Work) -> None:
+        for pause_s in pauses():
+            try:
+                await work()
+            except JournalDamaged:
+                raise  # the process is born again and sets it aside
+            except (Unavailable, LoginRefused, JournalError, OSError) as error:
+                log.warning("recovery not done yet, trying again", extra={"error": str(error)})
+                await asyncio.sleep(pause_s)
+            else:
+                return
