@@ -13,7 +13,7 @@ from typing import Any
 import docker
 import pytest
 from deployed import CHECKOUT, DEPLOY, Deployed, compose_command
-from liveworker import Stage, eventually, own_role
+from liveworker import Stage, eventually
 
 from iexworker.sandbox import image
 from iexworker.sandbox.demoworker import docker_network
@@ -62,7 +62,7 @@ class ComposedWorker(Deployed):
             IEXEC_WORKER_DOCKER_NETWORK_NAME=name,
             COMPOSE_PROJECT_NAME=name,
             WORKER_IMAGE=reference,
-            WALLET_FILE=str(stage.network.keystore_path(own_role())),
+            WALLET_FILE=str(stage.network.keystore_path("worker1")),
         )
         self.folder = folder
         compose = (DEPLOY / "compose" / "compose.yaml").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from liveworker import LiveWorker, Stage, own_role
+from liveworker import LiveWorker, Stage
 
 pytestmark = [
     pytest.mark.docker,
@@ -61,7 +61,7 @@ def _seen(root: Path) -> dict[str, tuple[int, int, str]]:
 def test_what_a_java_worker_left_stays_as_it_is_while_a_task_of_ours_completes(
     stage: Stage,
 ) -> None:
-    worker = LiveWorker(stage, own_role())
+    worker = LiveWorker(stage, "worker1")
     _leave(worker.root)
     left = _seen(worker.root)
     worker.start().ready()

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import requests
 from eth_account import Account
-from liveworker import LiveWorker, Stage, eventually, own_role
+from liveworker import LiveWorker, Stage, eventually
 
 from iexworker.control import SOCKET_NAME
 from iexworker.errors import EXIT_REFUSED
@@ -85,7 +85,7 @@ def marks() -> Marks:
 @pytest.fixture
 def wallet(stage: Stage, marks: Marks, tmp_path: Path) -> Mapping[str, str]:
     """Give the wallet a marked password; its key is a secret too."""
-    keystore = json.loads(stage.network.keystore_path(own_role()).read_text())
+    keystore = json.loads(stage.network.keystore_path("worker1").read_text())
     key = bytes(Account.decrypt(keystore, KEYSTORE_PASSWORD))
     marks.texts["private key"] = key
     password = marks.new("wallet password")
@@ -152,7 +152,7 @@ def test_no_secret_is_seen_anywhere_while_a_task_runs(
         "MANAGEMENT_ENDPOINTS_WEB_EXPOSURE_INCLUDE": "*",
     }
     assert len(passwords) == 5
-    worker = LiveWorker(stage, own_role(), slots=1, **variables).start()
+    worker = LiveWorker(stage, "worker1", slots=1, **variables).start()
     try:
         worker.ready()
         (task,) = stage.buy("sleep=3")
@@ -182,7 +182,7 @@ def test_no_secret_of_a_list_a_file_or_an_address_is_seen(
         address, username, secret = (item.variable for item in listed_registry_entries(index))
         variables |= {address: f"registry{index}.example", username: "someone"}
         variables[secret] = marks.new(secret)
-    worker = LiveWorker(stage, own_role(), slots=1, **variables).start()
+    worker = LiveWorker(stage, "worker1", slots=1, **variables).start()
     try:
         worker.ready()
         assert _leaks(worker, marks) == []
@@ -198,7 +198,7 @@ def test_a_password_in_the_nodes_address_is_seen_in_the_environment_only(
     secret = marks.new("node address")
     address = f"http://someone:{secret}@127.0.0.1:{port}"
     variables = {**wallet, "IEXEC_WORKER_OVERRIDE_BLOCKCHAIN_NODE_ADDRESS": address}
-    worker = LiveWorker(stage, own_role(), slots=1, **variables).start()
+    worker = LiveWorker(stage, "worker1", slots=1, **variables).start()
     try:
         worker.ready()
         seen = [leak for leak in _leaks(worker, marks) if " in environ of " not in leak]
@@ -212,6 +212,6 @@ def test_a_password_that_does_not_open_the_wallet_is_not_told(
 ) -> None:
     wrong = marks.new("wrong password")
     variables = {**wallet, "IEXEC_WORKER_WALLET_PASSWORD": wrong, "IEXEC_LOG_LEVEL": "DEBUG"}
-    worker = LiveWorker(stage, own_role(), slots=1, **variables).start()
+    worker = LiveWorker(stage, "worker1", slots=1, **variables).start()
     assert worker.process.wait(60) == EXIT_REFUSED
     assert marks.found("log", worker.log.read_bytes()) == []
