@@ -46,41 +46,27 @@ class SandboxServer:
         profile = Profile(network.profile)
         chain = LocalChain.open(network.deployed_path)
         ledger, clock = Ledger(chain), WallClock()
-        self._proxy = ResultProxy(
-            profile, clock, ledger, Store(network.store_path), network.path / "proxy.sqlite"
-        )
+        store = Store(network.store_path)
+        proxy = ResultProxy(profile, clock, ledger, store, network.path / "proxy.sqlite")
         self._broker = Broker()
         self._book = Book(network.path / "scheduler.sqlite")
         world = World(
             profile=profile,
             clock=clock,
             chain=ledger,
-            results=self._proxy,
+            results=proxy,
             push=self._broker,
             timers=network.timers,
             block_time_s=network.block_time_s,
             ask_period_ms=network.ask_period_ms,
         )
-        account = chain.accounts["scheduler"]
-        addresses = Addresses(
-            workerpool=chain.deployed["workerpool"],
-            scheduler=account.address.lower(),
-            config_url=network.config_url,
-            proxy_url=network.proxy_url,
-        )
-        self._scheduler = Scheduler(
-            world,
-            self._book,
-            addresses,
-            bytes(account.key),
-            required_version=network.required_worker_version,
-        )
+        self._scheduler = _scheduler(network, chain, world, self._book)
         routes = scheduler_routes(self._scheduler, self._broker, profile, network.scheduler_url)
         config = config_routes(chain.deployed["chainConfig"])
         self._servers = (
             Server(network.listen, network.scheduler_port, routes),
             Server(network.listen, network.config_port, config),
-            Server(network.listen, network.proxy_port, proxy_routes(self._proxy, profile)),
+            Server(network.listen, network.proxy_port, proxy_routes(proxy, profile)),
         )
         self._ended = threading.Event()
         self._engine = threading.Thread(target=self._run_engine, name="engine", daemon=True)
@@ -108,6 +94,19 @@ class SandboxServer:
             except Exception:
                 log.exception("the engine stumbled")
                 self._ended.wait(STUMBLE_PAUSE_S)
+
+
+def _scheduler(network: Network, chain: LocalChain, world: World, book: Book) -> Scheduler:
+    """Make the scheduler of the workerpool's owner."""
+    account = chain.accounts["scheduler"]
+    addresses = Addresses(
+        workerpool=chain.deployed["workerpool"],
+        scheduler=account.address.lower(),
+        config_url=network.config_url,
+        proxy_url=network.proxy_url,
+    )
+    version = network.required_worker_version
+    return Scheduler(world, book, addresses, bytes(account.key), required_version=version)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

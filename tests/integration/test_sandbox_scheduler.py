@@ -5,95 +5,31 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from sandboxserver import CATEGORIES, TIMERS, Server, make_network
 from tinyworker import TinyWorker
 
 from iexworker.sandbox import chain as sandbox_chain
-from iexworker.sandbox import ports, snapshot
 from iexworker.sandbox.chain import LocalChain
 from iexworker.sandbox.children import Child
 from iexworker.sandbox.deals import Purchase, buy
-from iexworker.sandbox.network import Network, Timers
+from iexworker.sandbox.network import Network
 
 pytestmark = pytest.mark.chain
 
-HOST = "127.0.0.1"
 RESULT = b"hello\n"
-TINY_S = 2
-"""Reference time of the test's own category: 14 s to contribute, 4 s to reveal, 20 s in all."""
 Grant = dict[str, Any]
 LINK = '{ "storage": "ipfs", "location": "%s" }'
 BEFORE_COMPUTED = (
     ("STARTING", "STARTED", "PLEASE_DOWNLOAD_APP"),
     ("APP_DOWNLOADING", "APP_DOWNLOADED", "PLEASE_DOWNLOAD_DATA"),
     ("DATA_DOWNLOADING", "DATA_DOWNLOADED", "PLEASE_COMPUTE"),
-)
-
-
-class Server:
-    """The sandbox's server as `sandbox up` starts it; may be stopped, killed and started again."""
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        self._log = network.path / "server.log"
-        self.start()
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "iexworker.sandbox.server", "--dir"]
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*command, self._network.directory],
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-            )
-        for _ in range(600):
-            assert self.process.poll() is None, self._log.read_text()[-3000:]
-            if ports.answers(HOST, self._network.proxy_port):
-                return
-            threading.Event().wait(0.05)
-        raise AssertionError("the server does not answer")
-
-    def stop(self) -> float:
-        """Send SIGTERM; return how long the end took."""
-        began = time.monotonic()
-        self.process.terminate()
-        assert self.process.wait(10) == 0, self._log.read_text()[-3000:]
-        return time.monotonic() - began
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
-def make_network(folder: Path, profile: str, **more: object) -> Network:
-    chosen = {name: ports.free(HOST) for name in ("chain", "scheduler", "config", "proxy")}
-    values: dict[str, object] = {f"{name}_port": port for name, port in chosen.items()}
-    values |= {"block_time_s": 0.25, "ask_period_ms": 600, "registry_port": 1} | more
-    network = Network(directory=str(folder), profile=profile, listen=HOST, **values)  # type: ignore[arg-type]  # names are the fields'
-    network.save()
-    return network
-
-
-CATEGORIES = (*snapshot.CATEGORIES, ("TINY", TINY_S))
-TIMERS = Timers(
-    worker_lost_s=3,
-    worker_lost_check_s=0.5,
-    unnotified_check_s=1,
-    contribution_check_s=0.5,
-    reveal_check_s=0.5,
-    final_check_s=0.5,
-    finalize_delay_s=0.2,
-    poll_s=0.2,
 )
 
 
