@@ -46,7 +46,7 @@ class Inputs:
         Raises `InputsFailed` when the requester is to blame, `Trouble` when we are, `OSError`
         for a disk of ours that fails, and `Cancelled`.
         """
-        self.folder.prepare_input()
+        self.patience.persist(self.folder.prepare_input, "input folder")
         if description.has_dataset:
             self._dataset(description)
         for uri in description.params.input_files or ():

@@ -7,6 +7,7 @@ may become a result (design, section 4, rule 7).
 from __future__ import annotations
 
 import enum
+import errno
 import logging
 import time
 from collections.abc import Callable
@@ -22,6 +23,17 @@ T = TypeVar("T")
 PATIENCE_S = 120.0
 """How long a network trouble must last, while the scheduler hears us, to be the other side's."""
 
+_MACHINE = frozenset(
+    {
+        errno.EDQUOT,
+        errno.EIO,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+        errno.ENOSPC,
+        errno.EROFS,
+    }
+)
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 20.0
 
@@ -59,12 +71,15 @@ class Patience:
     """Whether the scheduler has answered a recent ping of ours."""
     network_s: float = PATIENCE_S
     now: Callable[[], float] = time.time
+    elapsed: Callable[[], float] = time.monotonic
+    """What spans are measured by: a clock that is set must not put the blame on anybody."""
 
     def persist(self, work: Callable[[], T], what: str) -> T:
         """Do `work` until it is done or the requester is to blame; `what` names it in the log.
 
         Raises `Trouble`: the requester's (NETWORK troubles become that after `network_s`), or
-        ours when the deadline has come. A Docker engine that is out of reach is ours.
+        ours when the deadline has come. A Docker engine that is out of reach is ours, and so is
+        a disk that takes nothing.
         """
         since: float | None = None
         until: float | None = None
@@ -72,12 +87,12 @@ class Patience:
         while True:
             try:
                 return work()
-            except (Trouble, DockerError) as error:
+            except (Trouble, DockerError, OSError) as error:
                 trouble = _as_trouble(error)
             since = self._network_since(trouble, since)
-            until = min(self.deadline_s, self.now() + self.longest_s) if until is None else until
+            until = self.elapsed() + self.longest_s if until is None else until
             self._judge(trouble, since)
-            if self.now() + pause_s >= until:
+            if self.now() + pause_s >= self.deadline_s or self.elapsed() + pause_s >= until:
                 raise Trouble(Blame.OURS, str(trouble))
             log.warning(
                 "trying again", extra={"what": what, "error": str(trouble), "pause_s": pause_s}
@@ -89,14 +104,22 @@ class Patience:
         """Return when the current run of troubles began for which the other side may be blamed."""
         if trouble.blame is not Blame.NETWORK or not self.scheduler_answers():
             return None
-        return self.now() if since is None else since
+        return self.elapsed() if since is None else since
 
     def _judge(self, trouble: Trouble, since: float | None) -> None:
         if trouble.blame is Blame.REQUESTER:
             raise trouble
-        if since is not None and self.now() - since >= self.network_s:
+        if since is not None and self.elapsed() - since >= self.network_s:
             raise Trouble(Blame.REQUESTER, str(trouble))
 
 
-def _as_trouble(error: Trouble | DockerError) -> Trouble:
+def of_machine(error: OSError, what: str) -> Trouble | None:
+    """Return the trouble of a machine that cannot take a file; None for any other error.
+
+    A result that lacks what a full disk did not take is another one than our peers'.
+    """
+    return Trouble(Blame.OURS, f"{what}: {error}") if error.errno in _MACHINE else None
+
+
+def _as_trouble(error: Trouble | DockerError | OSError) -> Trouble:
     return error if isinstance(error, Trouble) else Trouble(Blame.OURS, str(error))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iexworker.chain.models import TaskDescription
+from iexworker.compute.faults import of_machine
 from iexworker.compute.folders import TaskFolder
 from iexworker.compute.streams import copy_as_text
 from iexworker.core.messages import Profile
@@ -52,13 +53,17 @@ class Result:
 
 
 def keep_streams(folder: TaskFolder) -> None:
-    """Add the output of an app that succeeded to its result; a failure is logged (section 8)."""
+    """Add the output of an app that succeeded to its result; a failure is logged (section 8).
+
+    Raises `Trouble` where this machine is to blame: without them the result is another one.
+    """
     for name in ("stdout", "stderr"):
         source = folder.stream(name)
         try:
             if source.stat().st_size:
                 _copy_stream(source, folder.iexec_out / f"{name}.txt")
         except OSError as error:
+            _raise_ours(error, f"{name} of the app")
             log.error("stream not kept", extra={"task": folder.root.name, "error": str(error)})
 
 
@@ -71,7 +76,10 @@ def _copy_stream(source: Path, target: Path) -> None:
 
 
 def post_compute(folder: TaskFolder, description: TaskDescription) -> Result:
-    """Make the result of what is in iexec_out (section 10); raises `PostComputeFailed`."""
+    """Make the result of what is in iexec_out (section 10).
+
+    Raises `PostComputeFailed`, or `Trouble` where this machine is to blame.
+    """
     _check_names(folder.iexec_out)
     _archive(folder)
     _copy_computed_file(folder)
@@ -107,6 +115,7 @@ def _archive(folder: TaskFolder) -> None:
     try:
         archive.write(folder.iexec_out, folder.archive)
     except OSError as error:
+        _raise_ours(error, "archive")
         raise PostComputeFailed(ZIP_FAILED, f"archive: {error}") from None
 
 
@@ -115,7 +124,15 @@ def _copy_computed_file(folder: TaskFolder) -> None:
         data = computed.read_bytes(folder.iexec_out / "computed.json")
         durable.write(folder.computed_file, data)
     except (computed.NoComputedFile, OSError) as error:
+        if isinstance(error, OSError):
+            _raise_ours(error, "computed file")
         raise PostComputeFailed(COPY_FAILED, str(error)) from None
+
+
+def _raise_ours(error: OSError, what: str) -> None:
+    trouble = of_machine(error, what)
+    if trouble is not None:
+        raise trouble from None
 
 
 def error_text(profile: Profile, status: str, cause: str) -> str:
@@ -134,7 +151,7 @@ def error_result(
     """Make a result of a failed download (section 13).
 
     `status` is APP_DOWNLOAD_FAILED or DATA_DOWNLOAD_FAILED. Raises `PostComputeFailed`, always
-    for a deal with a callback, which has no data to give.
+    for a deal with a callback, which has no data to give; `Trouble` where we are to blame.
     """
     try:
         folder.prepare_output()
@@ -144,4 +161,6 @@ def error_result(
         (folder.iexec_out / "computed.json").write_bytes(file.to_bytes())
         return post_compute(folder, description)
     except (OSError, PostComputeFailed) as error:
+        if isinstance(error, OSError):
+            _raise_ours(error, "error result")
         raise PostComputeFailed(UNKNOWN_ISSUE, f"no error result: {error}") from None

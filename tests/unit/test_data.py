@@ -47,6 +47,7 @@ class World:
             self.waits.pause,
             lambda: self.scheduler_answers,
             now=self.waits.now,
+            elapsed=self.waits.now,
         )
         Inputs(self.folder, download, patience, gateways).fetch(task, profile)
 

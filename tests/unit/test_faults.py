@@ -1,16 +1,24 @@
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 
 import pytest
 from fileserver import Waits
 
-from iexworker.compute.faults import Blame, Patience, Trouble
+from iexworker.compute.faults import Blame, Patience, Trouble, of_machine
 from iexworker.errors import DockerError
 
 
 def patience(waits: Waits, seconds: float = 600.0, *, answers: bool = True) -> Patience:
-    return Patience(waits.now_s + seconds, 3600.0, waits.pause, lambda: answers, now=waits.now)
+    return Patience(
+        waits.now_s + seconds,
+        3600.0,
+        waits.pause,
+        lambda: answers,
+        now=waits.now,
+        elapsed=waits.now,
+    )
 
 
 def failing(error: Exception, times: int = 10**6) -> Callable[[], str]:
@@ -54,7 +62,9 @@ def test_our_fault_is_tried_for_one_execution_time_from_its_first_sight() -> Non
         waits.now_s += 500.0 if waits.now_s == begun_s else 0.0
         raise Trouble(Blame.OURS, "")
 
-    patient = Patience(begun_s + 10_000, 100.0, waits.pause, lambda: True, now=waits.now)
+    patient = Patience(
+        begun_s + 10_000, 100.0, waits.pause, lambda: True, now=waits.now, elapsed=waits.now
+    )
     with pytest.raises(Trouble):
         patient.persist(work, "x")
     assert 60 < waits.now_s - begun_s - 500 <= 100
@@ -84,3 +94,31 @@ def test_the_network_stays_our_fault_while_the_scheduler_does_not_answer() -> No
     with pytest.raises(Trouble) as caught:
         patience(Waits(), answers=False).persist(failing(Trouble(Blame.NETWORK, "")), "x")
     assert caught.value.blame is Blame.OURS
+
+
+def test_a_disk_that_takes_nothing_is_our_fault_and_is_tried_again() -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    assert patience(Waits()).persist(failing(full, 2), "x") == "done"
+    with pytest.raises(Trouble, match="No space left") as caught:
+        patience(Waits(), 10.0).persist(failing(full), "x")
+    assert caught.value.blame is Blame.OURS
+
+
+def test_a_clock_that_is_set_forward_puts_the_blame_on_nobody() -> None:
+    waits, jumped = Waits(), Waits()
+    jumped.now_s += 7200.0
+    clocks = iter([waits.now_s, jumped.now_s])
+    patient = Patience(
+        jumped.now_s + 600.0,
+        3600.0,
+        waits.pause,
+        lambda: True,
+        now=lambda: next(clocks, jumped.now_s),
+        elapsed=waits.now,
+    )
+    assert patient.persist(failing(Trouble(Blame.NETWORK, "refused"), 3), "x") == "done"
+
+
+@pytest.mark.parametrize(("number", "ours"), [(errno.ENOSPC, True), (errno.ENOENT, False)])
+def test_only_what_this_machine_cannot_take_is_its_trouble(number: int, ours: bool) -> None:
+    assert (of_machine(OSError(number, "words"), "archive") is not None) is ours

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import zipfile
 from pathlib import Path
@@ -8,9 +9,11 @@ import pytest
 from taskdata import TASK, description
 
 from iexworker.compute import output
+from iexworker.compute.faults import Trouble
 from iexworker.compute.folders import TaskFolder
 from iexworker.compute.output import PostComputeFailed
 from iexworker.core.messages import Profile
+from iexworker.results import archive
 
 HELLO = "0x5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
 
@@ -149,3 +152,19 @@ def test_a_callback_task_has_no_error_result(folder: TaskFolder) -> None:
             folder, description(callback="0x" + "77" * 20), Profile.V9, "APP_DOWNLOAD_FAILED", "X"
         )
     assert caught.value.cause == "POST_COMPUTE_FAILED_UNKNOWN_ISSUE"
+
+
+def test_a_disk_that_is_full_gives_no_result_at_all(
+    folder: TaskFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    leave(folder)
+    folder.stream("stdout").write_text("said")
+    monkeypatch.setattr(archive, "write", full)
+    with pytest.raises(Trouble, match=r"archive: .*No space left"):
+        output.post_compute(folder, description())
+    monkeypatch.setattr(output, "_copy_stream", full)
+    with pytest.raises(Trouble, match=r"stdout of the app: .*No space left"):
+        output.keep_streams(folder)
