@@ -229,7 +229,8 @@ class Supervisor:
             secrets=self._secrets,
             boot_id=self._boot_id,
             parent_pid=os.getpid(),
-            fail_fast=self._fail_fast,
+            # A process born later meets an outage, not a bad start.
+            fail_fast=self._fail_fast and self._board.facts.read().ready_s is None,
         )
 
     def _hear(self, child: Child) -> None:

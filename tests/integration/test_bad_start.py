@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -159,6 +160,17 @@ def test_with_fail_fast_a_missing_peer_ends_the_worker(
     worker = make(**peer).start("--fail-fast")
     assert exit_code(worker) == EXIT_UNAVAILABLE
     assert worker.lines("process gives up", *words)
+
+
+def test_fail_fast_is_about_the_start_only(stage: Stage, make: Make, between: Between) -> None:
+    scheduler = between(stage.network.scheduler_url).open()
+    worker = make(IEXEC_CORE_URL=scheduler.url).start("--fail-fast").ready()
+    scheduler.always("GET /workers/config", Said("later", 503))
+    os.kill(worker.pid("scheduling"), signal.SIGKILL)
+    worker.not_ready("scheduler", "answered 503")
+    scheduler.always("GET /workers/config", None)
+    worker.ready()
+    assert len(worker.lines("process died")) == 1
 
 
 def test_a_declared_gpu_that_is_not_there_keeps_work_away_until_it_is(
