@@ -35,7 +35,10 @@ log = logging.getLogger(__name__)
 
 
 class ProxyError(Unavailable):
-    """The result proxy refused, or gave no answer; `status` is the HTTP status, None without."""
+    """The result proxy refused, or gave no answer; `status` is the HTTP status, None without.
+
+    A success that is not the proxy's own (somebody's login page) is no answer either.
+    """
 
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
@@ -110,7 +113,7 @@ class ResultProxy:
         body = json.dumps(authorization, separators=(",", ":")).encode()
         jwt = self._call("POST", "/v1/results/token", signature, body).text
         if not _JWT.fullmatch(jwt):
-            raise ProxyError("POST /v1/results/token: the answer is no token", 200)
+            raise ProxyError("POST /v1/results/token: the answer is no token")
         return jwt
 
     def upload(self, jwt: str, upload: Upload) -> str:
@@ -131,7 +134,7 @@ class ResultProxy:
                 return None
             raise
         if text and not _HASH.fullmatch(text):
-            raise ProxyError(f"GET {path}: the answer is no hash: {text:.80}", 200)
+            raise ProxyError(f"GET {path}: the answer is no hash: {text:.80}")
         return text or None
 
     def _call(

@@ -184,8 +184,9 @@ def test_what_is_no_token_is_an_error(
     server: ScriptedServer, proxy: ResultProxy, text: bytes
 ) -> None:
     server.on(TOKEN, Reply(200, text))
-    with pytest.raises(ProxyError, match="no token"):
+    with pytest.raises(ProxyError, match="no token") as caught:
         proxy.token({}, "0x")
+    assert caught.value.status is None  # somebody else's page is no refusal: it is tried again
 
 
 def test_a_hash_is_none_when_none_is_recorded(server: ScriptedServer, proxy: ResultProxy) -> None:
