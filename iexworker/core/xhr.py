@@ -37,6 +37,7 @@ class XhrSession:
     """A session under a path of its own: one thread receives, another may send."""
 
     def __init__(self, base_url: str, malformed: Malformed) -> None:
+        self._base_url = base_url
         self._url = base_url + sockjs.new_session_path()
         self._malformed = malformed
         self._receiving = new_session()
@@ -98,19 +99,21 @@ class XhrSession:
 
     def _one_response(self) -> Iterator[Event | sockjs.Closed]:
         url = f"{self._url}/xhr_streaming"
+        # Without the session's own path, so that the same trouble has the same words.
+        what = f"POST {self._base_url}/connect/../xhr_streaming"
         try:
             with self._receiving.post(
                 url, stream=True, timeout=(CONNECT_TIMEOUT_S, SILENCE_S)
             ) as response:
                 self._register(response)
                 if response.status_code != 200:
-                    raise SessionLost(f"POST {url}: answered {response.status_code}")
+                    raise SessionLost(f"{what}: answered {response.status_code}")
                 for line in self._lines(response):
                     event = self._decode(line)
                     if event is not None and not isinstance(event, sockjs.Prelude):
                         yield event
         except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
-            raise SessionLost(f"POST {url}: {reason(error)}") from None
+            raise SessionLost(f"{what}: {reason(error)}") from None
 
     def _register(self, response: requests.Response) -> None:
         with self._lock:

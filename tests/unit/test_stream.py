@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import queue
+import socket
 import statistics
 import threading
 import time
@@ -400,3 +401,15 @@ def test_a_flood_of_different_oddities_is_not_remembered_for_ever(
         malformed.say("here", f"{number} " + "x" * 10_000, "odd")
     assert len(malformed._said) <= 256
     assert all(len(str(getattr(record, "text", ""))) <= 200 for record in caplog.records)
+
+
+def test_the_same_trouble_of_two_sessions_has_the_same_words() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        said = set()
+        for _ in range(2):
+            with pytest.raises(xhr.SessionLost, match="refused") as caught:
+                next(xhr.XhrSession(url, Malformed()).receive())
+            said.add(str(caught.value))
+    assert len(said) == 1
