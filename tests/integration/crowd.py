@@ -56,11 +56,11 @@ def publish_shell(stage: Stage) -> str:
 class Crowd:
     """One stage, one worker, tasks by name."""
 
-    def __init__(self, stage: Stage, role: str, files_url: str) -> None:
+    def __init__(self, stage: Stage, files_url: str) -> None:
         self.stage = stage
         self.shell = publish_shell(stage)
         self.files_url = files_url
-        self.worker = LiveWorker(stage, role, slots=4)
+        self.worker = LiveWorker(stage, slots=4)
         self.tasks: dict[str, str] = {}
 
     def params(self, arguments: str = "", **more: Any) -> str:
@@ -80,7 +80,7 @@ class Crowd:
         """Buy the task that goes by this name."""
         (self.tasks[name],) = self.stage.buy(**wanted)
 
-    def ended(self, name: str, patience_s: float = 100) -> None:
+    def ended(self, name: str, patience_s: float = 150) -> None:
         """Wait until the worker has let go of a task."""
         eventually(
             lambda: name in self.tasks and self.said(name, "task ended"),

@@ -216,7 +216,7 @@ CASES: Mapping[str, Case] = {
 UNREACHABLE_LONG = "host that refuses for two minutes"
 TEE = "task for an enclave"
 LAST = "good task after all of them"
-ROLES = {"9": "worker1", "8": "worker2"}
+PROFILES = ("9", "8")
 
 
 @pytest.fixture(scope="module")
@@ -225,12 +225,10 @@ def crowds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Cr
     (base / "files").mkdir()
     (base / "files" / "data").write_text("hello\n")
     with served(base / "files") as url, ThreadPoolExecutor() as threads:
-        found = dict(
-            threads.map(
-                lambda item: (item[0], Crowd(Stage(base / item[0], item[0], 300), item[1], url)),
-                ROLES.items(),
-            )
+        made = threads.map(
+            lambda profile: Crowd(Stage(base / profile, profile, 300), url), PROFILES
         )
+        found = dict(zip(PROFILES, made, strict=True))
         for crowd in found.values():
             crowd.worker.start()
         buying = [threads.submit(buy_all, *item) for item in found.items()]
@@ -250,7 +248,7 @@ def buy_all(profile: str, crowd: Crowd) -> None:
     crowd.buy(TEE, tag="0x3")
 
 
-@pytest.mark.parametrize("profile", ROLES)
+@pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("name", CASES)
 def test_a_bad_task_ends_as_the_protocol_says_and_the_log_says_why(
     crowds: Mapping[str, Crowd], name: str, profile: str
@@ -262,7 +260,7 @@ def test_a_bad_task_ends_as_the_protocol_says_and_the_log_says_why(
     assert crowd.said(name, case.words)
 
 
-@pytest.mark.parametrize("profile", ROLES)
+@pytest.mark.parametrize("profile", PROFILES)
 def test_the_scheduler_keeps_what_a_failed_app_has_written(
     crowds: Mapping[str, Crowd], profile: str
 ) -> None:
@@ -273,7 +271,7 @@ def test_the_scheduler_keeps_what_a_failed_app_has_written(
     assert kept["stderr"] == "failing as told, with 3\n"
 
 
-@pytest.mark.parametrize("profile", ROLES)
+@pytest.mark.parametrize("profile", PROFILES)
 def test_a_task_for_an_enclave_is_not_given_to_a_worker_without_one(
     crowds: Mapping[str, Crowd], profile: str
 ) -> None:
@@ -292,7 +290,7 @@ def test_an_unreachable_host_is_the_requesters_fault_after_two_minutes(
     assert crowd.said(UNREACHABLE_LONG, "Connection refused")
 
 
-@pytest.mark.parametrize("profile", ROLES)
+@pytest.mark.parametrize("profile", PROFILES)
 def test_nothing_is_left_of_them_and_a_good_task_completes(
     crowds: Mapping[str, Crowd], profile: str
 ) -> None:
