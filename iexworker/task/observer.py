@@ -15,12 +15,16 @@ from iexworker.task.replicate import Replicate, Step, Work
 TURN_S = 0.5
 SLOW_S = 15.0
 """Between two looks at a task whose next word is the scheduler's."""
+REVEALED_S = 5.0
+"""The same once it is revealed: a missed request to upload may be two minutes old (H31)."""
 
 
 def look_every_s(replicate: Replicate, block_time_s: float) -> float:
     """Return the pause between two looks at this task."""
     if replicate.step is Step.REVEAL and replicate.work is Work.DOING:
         return min(max(0.5, block_time_s / 2), 5.0)
+    if replicate.step is Step.REVEAL and replicate.work is Work.DONE:
+        return REVEALED_S
     if replicate.step is Step.CONTRIBUTE and replicate.work is Work.DONE:
         return min(max(1.0, block_time_s), SLOW_S)
     return SLOW_S

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from iexworker.core.messages import Profile, WorkerpoolAuthorization
-from iexworker.task.observer import SLOW_S, Observer, look_every_s
+from iexworker.task.observer import REVEALED_S, SLOW_S, Observer, look_every_s
 from iexworker.task.replicate import Replicate, Step, Work
 
 TASK = "0x" + "ab" * 32
@@ -22,6 +22,11 @@ def test_a_contribution_is_looked_at_once_a_block() -> None:
     contributed = replace(FRESH, step=Step.CONTRIBUTE, work=Work.DONE)
     assert look_every_s(contributed, 5.0) == 5.0
     assert look_every_s(contributed, 60.0) == SLOW_S
+
+
+def test_a_revealed_task_is_looked_at_sooner_than_others_that_wait() -> None:
+    revealed = replace(FRESH, step=Step.REVEAL, work=Work.DONE)
+    assert look_every_s(revealed, 1.0) == REVEALED_S < SLOW_S
 
 
 def test_a_look_is_asked_for_when_it_is_due_and_not_before() -> None:
