@@ -115,6 +115,8 @@ def replay(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Replay]:
         replay.server.close()
 
 
+# The recordings have one wallet, which serves one worker on a machine.
+@pytest.mark.xdist_group("replay")
 @pytest.mark.parametrize("replay", RUNS, indirect=True)
 def test_the_worker_sends_what_the_recordings_show(replay: Replay) -> None:
     replay.play()
