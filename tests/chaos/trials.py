@@ -1,0 +1,328 @@
+"""A task, something that goes wrong at one point of its way, and what must hold afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import kills
+from arena import ROLE, Arena, Partner
+from faults import ROLES, Fault, Scene, all_faults, chain_faults, machine_faults
+from liveworker import SHORT_CATEGORY, alive, eventually
+from pairs import pairwise
+from proxy import FAULTS, Mood
+
+from iexworker.task.replicate import STATUSES, Step
+
+PATIENCE_S = 100.0
+POINT_S = 60.0
+PROFILES = ("9", "8")
+TOO_LONG_S = 50.0
+"""Longer than a task of the short category may be contributed to (7 times 6 s)."""
+STEPS = tuple(step for step in Step if step is not Step.ABORT)
+PHASES = ("doing", "before", "done", "after")
+NO_KILL = "none"
+
+_TROUBLE = re.compile(
+    r"^\S+ (?:WARNING|ERROR|CRITICAL) +(?P<role>\S+) +(?P<words>.*)$", re.MULTILINE
+)
+_LONG_HEX = re.compile(r"(0x[0-9a-f]{6})[0-9a-f]{20,}")
+_NEEDED = {
+    Partner.SCHEDULER: frozenset(STEPS),
+    Partner.NODE: frozenset({Step.START, Step.CONTRIBUTE, Step.REVEAL}),
+    Partner.RESULTS: frozenset({Step.UPLOAD}),
+    Partner.DOCKER: frozenset({Step.APP, Step.COMPUTE}),
+    Partner.REGISTRY: frozenset({Step.APP}),
+}
+_CLEAR = frozenset({Mood.GONE, Mood.SAYS_500, Mood.SAYS_503, Mood.GARBAGE})
+"""What cannot pass for a partner that takes its time."""
+_STAKED = (Step.CONTRIBUTE, Step.REVEAL, Step.UPLOAD)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Where, what, in which generation of the protocol."""
+
+    profile: str
+    point: str
+    """As `kills.Case` has it."""
+    fault: str = ""
+    """A name of `all_faults`, or empty."""
+    kill: str = NO_KILL
+    """One of `kills.TARGETS`, or none."""
+    too_long: bool = False
+    """The fault lasts longer than the task has time: it need not be COMPLETED."""
+
+    def __str__(self) -> str:
+        what = [self.fault] if self.fault else []
+        what += [f"kill {self.kill}"] if self.kill != NO_KILL else []
+        what += ["for too long"] if self.too_long else []
+        return f"{' and '.join(what)} at {self.point}, profile {self.profile}"
+
+    @property
+    def step(self) -> Step:
+        """The step that the point belongs to."""
+        name = self.point.partition(" ")[0]
+        return next(
+            step
+            for step in STEPS
+            if name in (step.value, STATUSES[step].success.value, _before(step))
+        )
+
+    @property
+    def told(self) -> bool:
+        """Whether the log has to name the trouble: the step at work needs what is missing."""
+        fault = all_faults().get(self.fault)
+        if fault is None or fault.partner is None or fault.mood is None:
+            return False
+        doing = self.point == f"{self.step.value} doing"
+        return fault.mood in _CLEAR and doing and self.step in _NEEDED[fault.partner]
+
+
+def _before(step: Step) -> str:
+    before = STATUSES[step].before
+    return "" if before is None else before.value
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What came of a trial."""
+
+    result: str
+    """COMPLETED, given up, or what was wrong."""
+    held: bool
+    seconds: float
+    said: str
+    """The first line of trouble in the worker's log."""
+
+
+def point_of(step: Step, phase: str) -> str:
+    """Return the point of a step: its work begun, told of, done, told of."""
+    statuses = STATUSES[step]
+    if phase == "before" and statuses.before is not None:
+        return statuses.before.value
+    return statuses.success.value if phase == "after" else f"{step.value} {phase}"
+
+
+def kill_trials() -> list[Trial]:
+    """Return every point x kill x profile."""
+    return [
+        Trial(profile, case.point, kill=case.target)
+        for profile in PROFILES
+        for case in kills.cases()
+    ]
+
+
+def partner_trials(seed: int) -> list[Trial]:
+    """Return partners' faults: step, phase, partner, mood, kill and profile, pairwise."""
+    factors = {
+        "step": [step.name for step in STEPS],
+        "phase": PHASES,
+        "partner": [partner.value for partner in Partner],
+        "mood": [mood.value for mood in FAULTS],
+        "kill": [NO_KILL, *kills.TARGETS],
+        "profile": PROFILES,
+    }
+    return [
+        Trial(
+            case["profile"],
+            point_of(Step[case["step"]], case["phase"]),
+            f"{case['partner']} {case['mood']}",
+            case["kill"],
+        )
+        for case in pairwise(factors, seed)
+    ]
+
+
+def needed_trials() -> list[Trial]:
+    """Return every partner in every bad mood while the step that needs it is at work."""
+    found = []
+    for partner in Partner:
+        steps = _STAKED if partner is Partner.SCHEDULER else sorted(_NEEDED[partner], key=_rank)
+        for index, (step, mood) in enumerate(itertools.product(steps, FAULTS)):
+            name = f"{partner.value} {mood.value}"
+            found.append(Trial(PROFILES[index % 2], f"{step.value} doing", name))
+    return found
+
+
+def _rank(step: Step) -> int:
+    return step.rank
+
+
+def machine_trials(seed: int) -> list[Trial]:
+    """Return the machine's faults: fault, step, phase and profile, pairwise."""
+    return _pairwise_trials([fault.name for fault in machine_faults()], STEPS, PHASES, seed)
+
+
+def chain_trials(seed: int) -> list[Trial]:
+    """Return the chain's faults around the two transactions, pairwise, and a stake taken away."""
+    found = [fault.name for fault in chain_faults() if not fault.may_give_up]
+    around = (Step.CONTRIBUTE, Step.REVEAL)
+    stake = [Trial(profile, "compute doing", "no stake") for profile in PROFILES]
+    return _pairwise_trials(found, around, PHASES[:3], seed) + stake
+
+
+def _pairwise_trials(
+    names: list[str], steps: tuple[Step, ...], phases: tuple[str, ...], seed: int
+) -> list[Trial]:
+    factors = {
+        "fault": names,
+        "step": [step.name for step in steps],
+        "phase": phases,
+        "profile": PROFILES,
+    }
+    return [
+        Trial(case["profile"], point_of(Step[case["step"]], case["phase"]), case["fault"])
+        for case in pairwise(factors, seed)
+    ]
+
+
+def late_trials() -> list[Trial]:
+    """Return outages that outlast a task's time to be contributed to, or to be revealed."""
+    wanted = [
+        ("chain node gone", "compute done"),
+        ("chain node gone", "contribute done"),
+        ("scheduler gone", "COMPUTED"),
+        ("scheduler gone", "contribute done"),
+        ("result proxy gone", "upload doing"),
+        ("Docker gone", "compute doing"),
+        ("registry gone", "app doing"),
+        ("scheduling stopped", "compute done"),
+        ("compute-0 stopped", "compute doing"),
+        ("disk full", "compute doing"),
+    ]
+    return [
+        Trial(PROFILES[index % 2], point, fault, too_long=True)
+        for index, (fault, point) in enumerate(wanted)
+    ]
+
+
+def all_trials(seed: int) -> list[Trial]:
+    """Return the whole table, each trial once; those that cost a stake most easily come first."""
+    found = [
+        *needed_trials(),
+        *late_trials(),
+        *chain_trials(seed),
+        *machine_trials(seed),
+        *partner_trials(seed),
+        *kill_trials(),
+    ]
+    return list(dict.fromkeys(found))
+
+
+def run(arena: Arena, trial: Trial) -> Row:
+    """Run a trial from a fresh start of the worker; whatever does not hold is in the row."""
+    stage = _Run(arena, trial)
+    began_s = time.monotonic()
+    try:
+        result, held = stage.play(), True
+    except AssertionError as error:
+        result, held = str(error).splitlines()[0], False
+    finally:
+        arena.well()
+        stage.leave()
+    return Row(result, held, round(time.monotonic() - began_s, 1), stage.said())
+
+
+class _Run:
+    def __init__(self, arena: Arena, trial: Trial) -> None:
+        self._arena = arena
+        self._trial = trial
+        nothing = Fault("", lambda _: contextlib.nullcontext(), lasts_s=0.0)
+        self._fault = all_faults()[trial.fault] if trial.fault else nothing
+        self._worker = arena.worker(clock=self._fault.clock)
+        self._before = 0
+
+    def play(self) -> str:
+        arena, trial = self._arena, self._trial
+        arena.forget_image()
+        stake = arena.stake_nrlc()
+        self._start()
+        pids = self._pids()
+        more = {"category": SHORT_CATEGORY} if trial.too_long else {}
+        (task,) = arena.buy(self._fault.app, **more)
+        self._await(task)
+        self._before = self._worker.log.stat().st_size
+        with self._fault.happens(Scene(arena, self._worker, pids)):
+            self._kill(pids)
+            time.sleep(TOO_LONG_S if trial.too_long else self._fault.lasts_s)
+        result = self._end(task)
+        self._check(task, result, stake)
+        return result
+
+    def said(self) -> str:
+        """Return the log's first line of trouble since the fault began."""
+        with self._worker.log.open("rb") as log:
+            log.seek(self._before)
+            found = _TROUBLE.search(log.read().decode(errors="replace"))
+        return "" if found is None else _LONG_HEX.sub(r"\1..", f"{found['role']}: {found['words']}")
+
+    def leave(self) -> None:
+        if self._worker.process.poll() is None:
+            self._worker.kill()
+
+    def _start(self) -> None:
+        self._worker.start().ready()
+        self._worker.log.write_text("")  # appended to: what was before is not read again
+
+    def _pids(self) -> dict[str, int]:
+        report = self._worker.report() or {"processes": []}
+        pids = {item["role"]: item["pid"] for item in report["processes"]}
+        return {**pids, "supervisor": self._worker.process.pid}
+
+    def _await(self, task: str) -> None:
+        until_s = time.monotonic() + POINT_S
+        for line in _following(self._worker.log, until_s):
+            if kills.reached(line, task, self._trial.point):
+                return
+        raise AssertionError("the point was not reached")
+
+    def _kill(self, pids: dict[str, int]) -> None:
+        if self._trial.kill == NO_KILL:
+            return
+        if self._trial.kill != kills.TREE:
+            os.kill(pids[self._trial.kill], signal.SIGKILL)
+            return
+        self._worker.kill()
+        eventually(lambda: not any(alive(pids[role]) for role in ROLES), "no orphan", 15)
+        self._worker = self._arena.worker(clock=self._fault.clock).start()
+
+    def _end(self, task: str) -> str:
+        arena, worker = self._arena, self._worker
+        give_up = self._fault.may_give_up or self._trial.too_long
+        if not give_up:
+            arena.completed(task, patience_s=PATIENCE_S)
+        worker.at_rest()
+        return "COMPLETED" if arena.status(task) == "COMPLETED" else "given up"
+
+    def _check(self, task: str, result: str, stake: tuple[int, int]) -> None:
+        arena, worker = self._arena, self._worker
+        counts = kills.contributions(arena, task, ROLE)
+        if result == "COMPLETED":
+            assert counts == {"TaskContribute": 1, "TaskReveal": 1}, f"on the chain: {counts}"
+        assert max(counts.values()) <= 1, f"on the chain: {counts}"
+        now = arena.stake_nrlc()
+        if not counts["TaskContribute"] or result == "COMPLETED":
+            assert now[1] == stake[1], f"{now[1] - stake[1]} nRLC of stake stay locked"
+        assert sum(now) >= sum(stake), "stake was lost"
+        if self._trial.told:
+            assert self.said(), "the log says nothing of it"
+        assert worker.stop() == 0, "no orderly stop"
+
+
+def _following(log: Path, until_s: float) -> Iterator[str]:
+    """Yield the lines of a file as they come."""
+    with log.open(errors="replace") as file:
+        while time.monotonic() < until_s:
+            line = file.readline()
+            if line:
+                yield line
+            else:
+                time.sleep(kills.WATCH_S)
