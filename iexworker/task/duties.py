@@ -19,7 +19,7 @@ from iexworker.chain.hashing import result_hash
 from iexworker.chain.models import ChainTask, Contribution, TaskDescription
 from iexworker.compute.folders import remove_tree
 from iexworker.core.messages import WorkerpoolAuthorization
-from iexworker.errors import ChainError, Unavailable
+from iexworker.errors import ChainError, JournalError, Unavailable
 from iexworker.shared.channels import Outcome
 from iexworker.task import orders
 from iexworker.task.events import (
@@ -83,6 +83,9 @@ class Chain(Protocol):
 
     async def transact(self, replicate: Replicate, step: Step) -> None:
         """Hand a contribute or reveal to the outbox; its end comes to the runner by itself."""
+
+    async def forget(self, task_id: str) -> None:
+        """Drop what the outbox keeps of a task that has ended; raises `JournalError`."""
 
 
 class Containers(Protocol):
@@ -152,6 +155,7 @@ class TaskDuties:
         self._reveal_deadlines_s.pop(replicate.task_id, None)
         self._with.slots.release(replicate.task_id)
         self._with.unsubscribe(replicate.task_id)
+        self._spawn(self._forget(replicate.task_id))
 
     def reveal_deadline_s(self, task_id: str) -> int | None:
         """Return when the task's reveal is too late, None before a consensus was seen."""
@@ -345,17 +349,26 @@ class TaskDuties:
             )
 
     async def _transact(self, replicate: Replicate, step: Step) -> None:
-        pause = pauses()
-        while self._runner.get(replicate.task_id) is not None:
+        # Nothing but a restart would ask for a staked contribution again: no error ends this.
+        facts = {"task": replicate.task_id, "step": step.value}
+        for pause_s in pauses():
+            if self._runner.get(replicate.task_id) is None:
+                return
             try:
                 await self._with.chain.transact(replicate, step)
                 return
-            except Unavailable as error:
-                log.error(
-                    "transaction not accepted by the outbox, trying again",
-                    extra={"task": replicate.task_id, "step": step.value, "error": str(error)},
-                )
-                await asyncio.sleep(next(pause))
+            except (Unavailable, JournalError) as error:
+                words = {**facts, "error": str(error)}
+                log.error("transaction not accepted by the outbox, trying again", extra=words)
+            except Exception:
+                log.exception("transaction cannot be made, trying again", extra=facts)
+            await asyncio.sleep(pause_s)
+
+    async def _forget(self, task_id: str) -> None:
+        try:
+            await self._with.chain.forget(task_id)
+        except JournalError as error:
+            log.warning("transactions not dropped", extra={"task": task_id, "error": str(error)})
 
     async def _observe(self, task_id: str) -> None:
         try:
