@@ -19,6 +19,12 @@ from iexworker.settings_table import (
 RESERVED = frozenset(("IEXWORKER_CONFIG_DIR", "IEXWORKER_ENV"))
 
 _REGISTRY_KEY = re.compile(rf"docker_registry_(?:{'|'.join(REGISTRY_PARTS)})_[0-9]+")
+_VOLATILE = {
+    "tmpfs": "is in memory (tmpfs)",
+    "ramfs": "is in memory (ramfs)",
+    # Worse: the engine of the host would bind other folders of this name into the apps.
+    "overlay": "is the container's own and unknown to the host (mount it under the same path)",
+}
 _MOUNT_ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
@@ -81,14 +87,20 @@ def ignored_variables(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def volatile_folder(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str | None:
-    """Say why what is kept in a folder may vanish (tmpfs, /tmp), None when it stays."""
+    """Say why what is kept in a folder may vanish (container, tmpfs, /tmp), None when it stays."""
     real = os.path.realpath(path)
-    if Path(real).is_relative_to("/tmp"):  # noqa: S108 - it is looked for, not used
+    kind = _file_system(real, mounts)
+    if kind != "overlay" and Path(real).is_relative_to("/tmp"):  # noqa: S108 - looked for, not used
         return "is below /tmp, which the system empties"
+    return _VOLATILE.get(kind)
+
+
+def _file_system(real: str, mounts: Path) -> str:
+    """Return the kind of the file system that a path without links is in."""
     kind, length = "", -1
     for line in mounts.read_text(encoding="utf-8").splitlines():
         _, point, mounted, *_ = line.split(" ")
         point = _MOUNT_ESCAPE.sub(lambda match: chr(int(match[1], 8)), point)
         if len(point) >= length and Path(real).is_relative_to(point):
             kind, length = mounted, len(point)
-    return "is in memory (tmpfs)" if kind in ("tmpfs", "ramfs") else None
+    return kind

@@ -71,7 +71,7 @@ def test_variables_without_effect_are_mentioned_once() -> None:
 def test_a_folder_below_tmp_or_in_memory_is_volatile(tmp_path: Path) -> None:
     mounts = tmp_path / "mounts"
     mounts.write_text(
-        "overlay / overlay rw 0 0\n"
+        "/dev/sda2 / ext4 rw 0 0\n"
         "tmpfs /data/in\\040memory tmpfs rw 0 0\n"
         "/dev/sda1 /data/in\\040memory/disk ext4 rw 0 0\n",
         encoding="utf-8",
@@ -81,6 +81,15 @@ def test_a_folder_below_tmp_or_in_memory_is_volatile(tmp_path: Path) -> None:
     assert volatile_folder(Path("/data/in memory/x"), mounts) == "is in memory (tmpfs)"
     assert volatile_folder(Path("/data/in memory/disk/x"), mounts) is None
     assert volatile_folder(Path("/data/in memory2"), mounts) is None
+
+
+def test_a_folder_of_a_container_is_volatile_unless_it_is_mounted(tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text("overlay / overlay rw 0 0\n/dev/sda1 /base ext4 rw 0 0\n", encoding="utf-8")
+
+    for path in ("/var/lib/iexworker", "/tmp/iexec-worker"):
+        assert "mount it under the same path" in (volatile_folder(Path(path), mounts) or "")
+    assert volatile_folder(Path("/base/worker"), mounts) is None
 
 
 def test_the_machines_own_memory_folder_is_seen() -> None:
