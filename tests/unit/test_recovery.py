@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+
+from iexworker.errors import ChainError, JournalDamaged, JournalError, SchedulerError
+from iexworker.task import recovery
+from iexworker.task.recovery import Recovery
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pauses() -> Iterator[float]:
+        while True:
+            yield 0.001
+
+    monkeypatch.setattr(recovery, "pauses", pauses)
+
+
+class Searches:
+    """Searches that fail as often as a test says, and what was done in which order."""
+
+    def __init__(self, *, complete: bool = True, **failures: list[Exception]) -> None:
+        self.done: list[str] = []
+        self.failures = failures
+        self.allowed, self.missed, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.recovery = Recovery(
+            rebuild=None if complete else self._search("rebuild"),
+            look=self._search("look"),
+            allowed=self.allowed,
+            missed=self.missed,
+            done=self._search("done"),
+        )
+
+    def _search(self, name: str) -> Callable[[], Awaitable[None]]:
+        async def search() -> None:
+            if failures := self.failures.get(name):
+                raise failures.pop(0)
+            self.done.append(name)
+
+        return search
+
+    async def until_idle(self) -> None:
+        """Wait until nothing stands in the way of new work."""
+        async with asyncio.timeout(10):
+            while self.recovery.obstacle():
+                await asyncio.sleep(0.001)
+
+
+def during(searches: Searches, story: Callable[[], Awaitable[None]]) -> None:
+    async def run() -> None:
+        running = asyncio.create_task(searches.recovery.run())
+        try:
+            await story()
+        finally:
+            running.cancel()
+
+    asyncio.run(run())
+
+
+def test_no_work_is_asked_for_before_everything_was_looked_for() -> None:
+    searches = Searches(complete=False)
+
+    async def story() -> None:
+        await asyncio.sleep(0.01)
+        assert searches.done == ["rebuild"]  # the chain needs no scheduler
+        assert searches.recovery.obstacle()
+        searches.missed.set()
+        await asyncio.sleep(0.01)
+        assert searches.recovery.obstacle()  # not to be asked yet
+        searches.allowed.set()
+        await searches.until_idle()
+
+    during(searches, story)
+    assert searches.done == ["rebuild", "look", "done"]
+
+
+def test_a_complete_journal_is_not_rebuilt_and_every_return_is_looked_into() -> None:
+    searches = Searches()
+    searches.allowed.set()
+
+    async def story() -> None:
+        for _ in range(3):
+            searches.missed.set()
+            assert searches.recovery.obstacle()
+            await searches.until_idle()
+
+    during(searches, story)
+    assert searches.done == ["look", "done", "look", "look"]
+
+
+def test_what_fails_is_tried_until_it_is_done() -> None:
+    searches = Searches(
+        complete=False,
+        rebuild=[ChainError("no answer"), JournalError("disk full"), OSError("no access")],
+        look=[SchedulerError("503"), ChainError("no answer")],
+    )
+    searches.allowed.set()
+    searches.missed.set()
+    during(searches, searches.until_idle)
+    assert searches.done == ["rebuild", "look", "done"]
+
+
+def test_damage_ends_the_process_which_sets_the_journal_aside_at_its_next_start() -> None:
+    searches = Searches(complete=False, rebuild=[JournalDamaged("malformed")])
+    with pytest.raises(JournalDamaged):
+        asyncio.run(searches.recovery.run())
