@@ -261,6 +261,35 @@ def test_another_result_of_this_wallet_is_a_failure(bench: Bench) -> None:
     assert result.cause == "CONTRIBUTION_ALREADY_SET"
 
 
+def test_a_reveal_from_before_a_lost_journal_is_not_sent_again(bench: Bench) -> None:
+    bench.outbox.submit(contribute(task(1)))
+    bench.turn()
+    bench.chain.revealing.add(task(1))
+    bench.outbox.submit(reveal(task(1)))
+    (made,) = bench.turn()
+    newcomer = Bench()
+    newcomer.chain = bench.chain
+    newcomer.restart()
+    newcomer.outbox.submit(reveal(task(1)))
+
+    assert newcomer.outbox.step() == [made]
+    assert newcomer.signed == []
+
+
+def test_what_the_node_held_when_the_journal_was_lost_takes_effect_once(bench: Bench) -> None:
+    bench.outbox.submit(contribute(task(1)))
+    bench.outbox.step()
+    newcomer = Bench()
+    newcomer.chain = bench.chain
+    newcomer.restart()
+    newcomer.outbox.submit(contribute(task(1)))
+
+    (result,) = newcomer.turn(3)
+
+    assert isinstance(result, Mined)
+    assert len(bench.chain.state.contributions) == 1
+
+
 def test_a_contribution_is_not_begun_past_its_deadline_by_either_clock(bench: Bench) -> None:
     bench.outbox.submit(contribute(task(1), START_S + 10))
     bench.now_s = START_S + 10
