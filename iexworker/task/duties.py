@@ -19,7 +19,7 @@ from iexworker.chain.hashing import result_hash
 from iexworker.chain.models import ChainTask, Contribution, TaskDescription
 from iexworker.compute.folders import remove_tree
 from iexworker.core.messages import WorkerpoolAuthorization
-from iexworker.errors import ChainError, JournalError, Unavailable
+from iexworker.errors import ChainError, Unavailable
 from iexworker.shared.channels import Outcome
 from iexworker.task import orders
 from iexworker.task.events import (
@@ -34,6 +34,7 @@ from iexworker.task.events import (
     StopWork,
     Transact,
 )
+from iexworker.task.handovers import Handovers, Outbox
 from iexworker.task.replicate import Replicate, Step
 from iexworker.task.runner import Runner
 from iexworker.task.sender import Sender, pauses
@@ -59,7 +60,7 @@ class Sighting:
     head_s: int
 
 
-class Chain(Protocol):
+class Chain(Outbox, Protocol):
     """The chain as the duties need it; every call may raise `ChainError`."""
 
     async def describe(self, replicate: Replicate) -> TaskDescription | None:
@@ -80,12 +81,6 @@ class Chain(Protocol):
 
     async def sight(self, task_id: str) -> Sighting:
         """Read task and own contribution."""
-
-    async def transact(self, replicate: Replicate, step: Step) -> None:
-        """Hand a contribute or reveal to the outbox; its end comes to the runner by itself."""
-
-    async def forget(self, task_id: str) -> None:
-        """Drop what the outbox keeps of a task that has ended; raises `JournalError`."""
 
 
 class Containers(Protocol):
@@ -131,13 +126,14 @@ class TaskDuties:
     def bind(self, runner: Runner, sender: Sender) -> None:
         """Name those who need the duties themselves to be made."""
         self._runner, self._sender = runner, sender
+        self._handovers = Handovers(self._with.chain, runner.get, self._spawn)
 
     def perform(self, replicate: Replicate, effect: Effect) -> None:
         """Start what follows and return."""
         if isinstance(effect, DoStep):
             self._spawn(self._step(replicate, effect))
         elif isinstance(effect, Transact):
-            self._spawn(self._transact(replicate, effect.step))
+            self._handovers.begin(replicate.task_id, effect.step)
         elif isinstance(effect, Observe):
             self.observe(replicate.task_id)
         elif isinstance(effect, AskScheduler):
@@ -155,7 +151,7 @@ class TaskDuties:
         self._reveal_deadlines_s.pop(replicate.task_id, None)
         self._with.slots.release(replicate.task_id)
         self._with.unsubscribe(replicate.task_id)
-        self._spawn(self._forget(replicate.task_id))
+        self._handovers.forget(replicate.task_id)
 
     def reveal_deadline_s(self, task_id: str) -> int | None:
         """Return when the task's reveal is too late, None before a consensus was seen."""
@@ -347,28 +343,6 @@ class TaskDuties:
                 "containers not stopped, they are looked for again at the next start",
                 extra={"task": task_id, "error": str(error)},
             )
-
-    async def _transact(self, replicate: Replicate, step: Step) -> None:
-        # Nothing but a restart would ask for a staked contribution again: no error ends this.
-        facts = {"task": replicate.task_id, "step": step.value}
-        for pause_s in pauses():
-            if self._runner.get(replicate.task_id) is None:
-                return
-            try:
-                await self._with.chain.transact(replicate, step)
-                return
-            except (Unavailable, JournalError) as error:
-                words = {**facts, "error": str(error)}
-                log.error("transaction not accepted by the outbox, trying again", extra=words)
-            except Exception:
-                log.exception("transaction cannot be made, trying again", extra=facts)
-            await asyncio.sleep(pause_s)
-
-    async def _forget(self, task_id: str) -> None:
-        try:
-            await self._with.chain.forget(task_id)
-        except JournalError as error:
-            log.warning("transactions not dropped", extra={"task": task_id, "error": str(error)})
 
     async def _observe(self, task_id: str) -> None:
         try:
