@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from iexworker.chain.hashing import is_bytes32
 from iexworker.chain.models import TaskDescription
 from iexworker.errors import WorkerError
 from iexworker.results import digest
@@ -93,9 +94,12 @@ def read_bytes(path: Path) -> bytes:
 def result_digest(computed: ComputedFile, description: TaskDescription, output: Path) -> str:
     """Return the digest to be contributed; raises `digest.NoDigest`.
 
-    One that the file carries is taken as it is, as upstream takes it.
+    One that the file carries is taken as it is, as upstream takes it, if it can be revealed too:
+    any text has a hash to be contributed, but only 32 bytes have a reveal (docs/spec/05, 4.1).
     """
     if computed.result_digest:
+        if not is_bytes32("0x" + computed.result_digest.removeprefix("0x")):
+            raise digest.NoDigest("the result-digest in computed.json is not 32 bytes")
         return computed.result_digest
     if description.has_callback:
         return digest.of_callback(computed.callback_data)

@@ -102,6 +102,12 @@ def test_a_digest_in_the_file_is_taken_as_it_is(tmp_path: Path) -> None:
     assert computed.result_digest(file, description(), tmp_path) == "0x" + "11" * 32
 
 
+@pytest.mark.parametrize("text", ["hello", "0x12", "0x" + "11" * 33, "0x" + "zz" * 32])
+def test_a_digest_in_the_file_that_could_not_be_revealed_is_none(tmp_path: Path, text: str) -> None:
+    with pytest.raises(digest.NoDigest, match="not 32 bytes"):
+        computed.result_digest(ComputedFile(result_digest=text), description(), tmp_path)
+
+
 def test_a_deal_with_a_callback_takes_the_digest_of_its_data(tmp_path: Path) -> None:
     task = description(callback="0x" + "77" * 20)
     file = ComputedFile(
