@@ -152,6 +152,7 @@ class Runner:
                 self._take(self._replicates[task_id], queue[0])
             except JournalDamaged as error:
                 # The process is born again, sets the journal aside and finds the tasks elsewhere.
+                log.critical("journal damaged, starting anew", extra={"error": str(error)})
                 raise SystemExit(str(error)) from error
             except JournalError as error:
                 log.error(

@@ -1,0 +1,137 @@
+"""The runner journals before anything follows, and survives a journal that cannot be written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from lostdata import DIGEST, MINED, WALLET, sighting, task
+
+from iexworker.chain.models import ContributionStatus, TaskStatus
+from iexworker.core.messages import AnswerKind, Profile, ReplicateStatus
+from iexworker.task import rebuild, runner
+from iexworker.task.events import Answered, DoStep, Effect, Observe, StepDone
+from iexworker.task.journal import Journal, JournalKey, connect
+from iexworker.task.leftovers import Kept
+from iexworker.task.replicate import Replicate, Step
+from iexworker.task.runner import Runner
+
+S = ReplicateStatus
+KEY = JournalKey(65535, "0x" + "aa" * 20, "0x" + "bb" * 32, WALLET)
+TASK = task().task_id
+
+
+@dataclass
+class KeptDuties:
+    """Remembers what was to be done, and what the journal held then."""
+
+    journal: Journal
+    effects: list[Effect] = field(default_factory=list)
+    journalled: list[list[Replicate]] = field(default_factory=list)
+    kicked: list[str] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
+
+    def perform(self, replicate: Replicate, effect: Effect) -> None:
+        self.effects.append(effect)
+        self.journalled.append(list(self.journal.replicates(KEY)))
+
+    def kick(self, task_id: str) -> None:
+        self.kicked.append(task_id)
+
+    def forget(self, replicate: Replicate) -> None:
+        self.forgotten.append(replicate.task_id)
+
+
+class Desk:
+    """A runner on a journal of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.connection = connect(path)
+        self.journal = Journal(self.connection)
+        self.duties = KeptDuties(self.journal)
+        self.errors = 0
+        self.runner = Runner(self.journal, KEY, self.duties, self._count)
+
+    def _count(self) -> None:
+        self.errors += 1
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path / "journal.sqlite")
+
+
+def lost() -> Replicate:
+    """Return a contribution whose digest is gone."""
+    seen = sighting(TaskStatus.REVEALING, ContributionStatus.CONTRIBUTED)
+    authorization = rebuild.no_authorization(WALLET, TASK)
+    traces = rebuild.Traces(authorization, Profile.V9, seen, MINED, None, Kept(), repeatable=True)
+    return rebuild.contributed(traces)
+
+
+def test_what_is_found_again_is_journalled_and_goes_on(desk: Desk) -> None:
+    desk.runner.adopt(lost())
+    assert desk.duties.effects == [DoStep(Step.APP, 1), Observe()]
+    assert desk.duties.journalled[0] == [lost()]
+    assert desk.duties.kicked == [TASK]
+    # What would be pushed for it was pushed before: the chain is not given time to confirm it.
+    assert desk.runner.changed_s(TASK) == 0.0
+
+
+@pytest.mark.parametrize(("digest", "words"), [(DIGEST, "INFO"), (None, "ERROR")])
+def test_it_is_said_whether_computing_again_was_of_use(
+    desk: Desk, caplog: pytest.LogCaptureFixture, digest: str | None, words: str
+) -> None:
+    caplog.set_level("INFO")
+    desk.runner.adopt(lost())
+    for step, attempt in ((Step.APP, 1), (Step.DATA, 2), (Step.COMPUTE, 3)):
+        desk.runner.apply(TASK, StepDone(step, attempt, ok=True, digest=digest))
+    (said,) = [record for record in caplog.records if record.message == "computed again"]
+    assert said.levelname == words
+
+
+def change(desk: Desk) -> None:
+    desk.runner.apply(TASK, Answered(S.CONTRIBUTING, AnswerKind.ACCEPTED))
+
+
+def waiting(desk: Desk) -> list[ReplicateStatus]:
+    (record,) = Journal(connect(desk.path)).replicates(KEY)
+    return [update.status for update in record.pending]
+
+
+def test_an_event_waits_for_a_journal_that_cannot_be_written(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "JOURNAL_RETRY_S", 0.01)
+    desk.runner.adopt(lost())
+
+    async def story() -> None:
+        desk.connection.execute("PRAGMA query_only=1")
+        change(desk)
+        await asyncio.sleep(0.05)
+        assert desk.errors > 1
+        assert waiting(desk) == [S.CONTRIBUTING, S.CONTRIBUTED]
+        desk.connection.execute("PRAGMA query_only=0")
+        await until(lambda: waiting(desk) == [S.CONTRIBUTED])
+
+    asyncio.run(story())
+
+
+async def until(look: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not look():
+            await asyncio.sleep(0.01)
+
+
+def test_a_journal_that_is_damaged_meanwhile_ends_the_process(desk: Desk) -> None:
+    desk.runner.adopt(lost())
+    other = connect(desk.path)
+    other.execute("PRAGMA writable_schema=1")
+    other.execute("UPDATE sqlite_master SET sql='rubbish' WHERE name='replicates'")
+    other.execute("PRAGMA schema_version=99")  # so that everybody reads it again
+    with pytest.raises(SystemExit, match="malformed"):
+        change(desk)
