@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,3 +154,14 @@ def test_a_worker_in_its_image_computes_reaps_and_is_started_again_by_docker(
     worker.compose("stop")
     assert worker.container().attrs["State"]["ExitCode"] == 0
     assert "worker stopped" in worker.tail()
+
+
+def test_the_demonstration_runs_the_worker_in_its_image(reference: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "iexworker.sandbox.demo", "--image", reference],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"in the image {reference}" in done.stdout
+    assert "everything is stopped" in done.stdout
