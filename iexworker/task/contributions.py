@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from iexworker.chain.models import Contributed, ContributionEvent, Nonces, TaskDescription
+from iexworker.chain.models import (
+    Contributed,
+    ContributionEvent,
+    ContributionStatus,
+    Nonces,
+    TaskDescription,
+)
 from iexworker.core.messages import ChainReceipt, Profile, WorkerpoolAuthorization
 from iexworker.errors import ChainError
 from iexworker.task import leftovers, orders, rebuild
@@ -107,7 +113,9 @@ class Contributions:
         kept = leftovers.Kept()
         if description is not None and not over:
             kept = await asyncio.to_thread(leftovers.kept, folder, description, event.result_hash)
-        revealed = await self.chain.revealed(event.task_id, event.block_number)
+        revealed = None
+        if sighting.contribution.status is ContributionStatus.PROVED:
+            revealed = await self.chain.revealed(event.task_id, event.block_number)
         return rebuild.contributed(
             rebuild.Traces(
                 authorization,

@@ -21,6 +21,7 @@ from iexworker.task.duties import Sighting
 from iexworker.task.replicate import Replicate, Step, Work
 
 QUIET_POLL_S = 0.5
+_ANSWERED = (ReplicateStatus.ABORTED, ReplicateStatus.COMPLETED, ReplicateStatus.FAILED)
 _UNSEEN_TASK_S = 60
 """Patience for a task that our node does not show yet."""
 
@@ -113,19 +114,28 @@ class Grants:
             return [task for task in await self.scheduler.computing() if self._is_new(task)]
 
     async def _lost(self, listed: Collection[str]) -> dict[str, Sighting | None]:
-        """Return what is listed, and what has a folder and could still be contributed to."""
-        lost = {task: await self.chain.look(task) for task in listed}
+        """Return what waits for us: of what is listed, and of what has a folder."""
         foreign = self.foreign()
-        for task in await asyncio.to_thread(leftovers.task_folders, self.root):
-            if task in lost or task in foreign or not self._is_new(task):
-                continue
+        folders = await asyncio.to_thread(leftovers.task_folders, self.root)
+        left = [task for task in folders if task not in foreign and self._is_new(task)]
+        lost: dict[str, Sighting | None] = {}
+        for task in dict.fromkeys((*listed, *left)):
             sighting = await self.chain.look(task)
-            if sighting is not None and rebuild.may_begin(sighting):
+            if await self._waits(task, sighting, is_listed=task in listed):
                 lost[task] = sighting
             else:
-                log.warning("folder of a task that is not under way is kept", extra={"task": task})
+                log.info("task not under way; its folder is kept", extra={"task": task})
                 self._settled.add(task)
         return lost
+
+    async def _waits(self, task_id: str, sighting: Sighting | None, *, is_listed: bool) -> bool:
+        """Tell whether the scheduler waits for us; what we aborted stays listed."""
+        if not is_listed and (sighting is None or not rebuild.may_begin(sighting)):
+            return False
+        history = await self.scheduler.history(task_id)
+        if history:
+            return history[-1] not in _ANSWERED
+        return is_listed
 
     async def _interrupted(self, lost: Mapping[str, Sighting | None]) -> list[Notification]:
         """Ask when it does no harm; a slot is not kept idle longer than its task may compute."""

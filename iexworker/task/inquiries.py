@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from iexworker.core.client import SchedulerClient
 from iexworker.core.login import Tokens
 from iexworker.core.messages import Notification, ReplicateStatus
+from iexworker.errors import SchedulerError
 from iexworker.task.events import SchedulerSaw
 
 _CONSENSUS = frozenset(
@@ -54,7 +56,13 @@ class Inquiries:
 
     async def history(self, task_id: str) -> list[ReplicateStatus]:
         """Return what the scheduler has recorded of our replicate, oldest first."""
-        return history_of(await asyncio.to_thread(self.client.task, task_id), self.wallet)
+        try:
+            document = await asyncio.to_thread(self.client.task, task_id)
+        except SchedulerError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return []  # a task of another pool
+            raise
+        return history_of(document, self.wallet)
 
     async def _ask(self, call: Callable[[], T]) -> T:
         return await asyncio.to_thread(self.tokens.with_token, call)

@@ -146,9 +146,29 @@ def test_a_lost_grant_is_begun_with_the_authorisation_that_is_told_again(world: 
 
 def test_a_folder_without_a_contribution_is_asked_for_too(world: World) -> None:
     task_id = world.put(sighting(), listed=False, folder=True)
+    world.scheduler.histories = {task_id: [S.CREATED, S.COMPUTING, S.COMPUTED]}
     world.scheduler.notes = [note()]
     world.look()
     assert world.known[task_id].step is Step.START
+
+
+def test_a_folder_of_which_the_scheduler_knows_nothing_is_kept_and_not_asked_for(
+    world: World,
+) -> None:
+    world.put(sighting(), listed=False, folder=True)
+    world.look()
+    assert (world.known, world.scheduler.asked) == ({}, 0)
+    assert (world.root / TASK).is_dir()
+
+
+@pytest.mark.parametrize("last", [S.ABORTED, S.FAILED, S.COMPLETED])
+def test_a_slot_that_is_kept_for_what_has_its_answer_is_no_lost_grant(
+    world: World, last: ReplicateStatus
+) -> None:
+    task_id = world.put(sighting())
+    world.scheduler.histories = {task_id: [S.CREATED, S.COMPUTING, last]}
+    world.look()
+    assert (world.known, world.scheduler.asked) == ({}, 0)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +202,8 @@ def test_the_folder_of_a_task_of_another_chain_is_not_looked_at(world: World) ->
 
 
 def test_a_folder_that_nobody_claims_is_asked_for_once(world: World) -> None:
-    world.put(sighting(), listed=False, folder=True)
+    task_id = world.put(sighting(), listed=False, folder=True)
+    world.scheduler.histories = {task_id: [S.CREATED]}
     for _ in range(3):
         world.look()
     assert world.scheduler.asked == 1

@@ -102,6 +102,13 @@ def test_the_scheduler_tells_how_far_it_is(
     assert asyncio.run(inquiries.saw(TASK)) == saw
 
 
-def test_no_answer_is_an_error(inquiries: Inquiries) -> None:
+def test_a_task_of_another_pool_has_no_history(inquiries: Inquiries) -> None:
+    assert asyncio.run(inquiries.history(TASK)) == []
+
+
+def test_no_answer_is_an_error(server: ScriptedServer, inquiries: Inquiries) -> None:
+    server.on(f"GET /tasks/{TASK}", Reply(503))
+    with pytest.raises(SchedulerError):
+        asyncio.run(inquiries.history(TASK))
     with pytest.raises(SchedulerError):
         asyncio.run(inquiries.computing())
