@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,7 +28,7 @@ from iexworker.shared.channels import Outcome
 from iexworker.task import events, orders
 from iexworker.task.contributions import Contributions
 from iexworker.task.demand import Demand, Market
-from iexworker.task.duties import Containers, Partners, TaskDuties
+from iexworker.task.duties import Containers, Partners, TaskDuties, patiently
 from iexworker.task.grants import Grants
 from iexworker.task.inquiries import Inquiries
 from iexworker.task.journal import Journal
@@ -349,7 +350,8 @@ class Office:
             )
             self._runner.apply(result.task_id, events.NotMined(step, result.cause))
             return
-        receipt = result.receipt or await self._receipt_by_head()
+        # The outbox gives a result once: it is not lost to a node that fails just now.
+        receipt = result.receipt or await patiently(self._receipt_by_head, math.inf)
         log.info(
             "transaction mined",
             extra={"task": result.task_id, "step": step.value, "block": receipt.block_number},
