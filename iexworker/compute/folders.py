@@ -7,6 +7,7 @@ links that lead out, trees too deep for a path, pipes. Nothing here follows a li
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,31 +84,58 @@ def make_folder(path: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder and all in it, however deep; a missing one is fine. Raises `OSError`.
+    """Remove a folder and all in it, however deep; a missing one is fine.
 
     Sub-folders are moved to the top and emptied there, so that no path grows longer than the
-    system takes and no recursion deeper than Python's; links are removed, not followed.
+    system takes and no recursion deeper than Python's; links are removed, not followed. What
+    cannot be removed stays, and all else goes; then the first `OSError` is raised.
     """
     if not os.path.lexists(path):
         return
+    removal = _Removal()
     serial = 0
-    while folders := _without_files(path):
+    stubborn: set[Path] = set()
+    while folders := set(removal.without_files(path)) - stubborn:
         for folder in folders:
-            for child in _without_files(folder):
+            for child in removal.without_files(folder):
                 serial = _free_serial(path, serial)
-                child.rename(path / str(serial))
-            folder.rmdir()
+                removal.attempt(child.rename, path / str(serial))
+            if not removal.attempt(folder.rmdir):
+                stubborn.add(folder)
+    if removal.failure is not None:
+        raise removal.failure
     path.rmdir()
 
 
-def _without_files(folder: Path) -> list[Path]:
-    """Remove what is no folder, and return the folders."""
-    with os.scandir(folder) as entries:
-        found = [(Path(entry.path), entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for path, is_folder in found:
-        if not is_folder:
-            path.unlink()
-    return [path for path, is_folder in found if is_folder]
+class _Removal:
+    """Goes on past what it cannot remove, and remembers the first failure."""
+
+    def __init__(self) -> None:
+        self.failure: OSError | None = None
+
+    def attempt(self, action: Callable[..., object], *arguments: object) -> bool:
+        """Return whether it was done."""
+        try:
+            action(*arguments)
+        except OSError as error:
+            self.failure = self.failure or error
+            return False
+        return True
+
+    def without_files(self, folder: Path) -> list[Path]:
+        """Remove what is no folder, and return the folders."""
+        found: list[Path] = []
+        self.attempt(self._sweep, folder, found)
+        return found
+
+    def _sweep(self, folder: Path, found: list[Path]) -> None:
+        with os.scandir(folder) as entries:
+            inside = [(Path(entry.path), entry.is_dir(follow_symlinks=False)) for entry in entries]
+        for path, is_folder in inside:
+            if is_folder:
+                found.append(path)
+            else:
+                self.attempt(path.unlink)
 
 
 def _free_serial(folder: Path, serial: int) -> int:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
+
+import pytest
 
 from iexworker.compute.folders import TaskFolder, make_folder, remove_tree
 
@@ -67,3 +70,25 @@ def test_names_that_look_like_ours_are_no_trouble(tmp_path: Path) -> None:
         (top / name).mkdir(parents=True, exist_ok=True)
     remove_tree(top)
     assert not top.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes somebody else for a while")
+def test_what_cannot_be_removed_stays_and_all_else_goes() -> None:
+    nobody = 65534
+    with tempfile.TemporaryDirectory() as home:  # nobody can enter it, unlike `tmp_path`
+        top = Path(home, "tree")
+        for name in ("a", "b/roots", "c"):
+            (top / name).mkdir(parents=True)
+            (top / name / "file").write_text("x")
+        for path in (Path(home), top, *top.rglob("*")):
+            os.chown(path, nobody, nobody)
+        os.chown(top / "b" / "roots", 0, 0)
+        os.seteuid(nobody)
+        try:
+            with pytest.raises(PermissionError):
+                remove_tree(top)
+        finally:
+            os.seteuid(0)
+        assert [path.name for path in top.rglob("file")] == ["file"]
+        remove_tree(top)
+        assert not top.exists()
