@@ -351,7 +351,9 @@ class Office:
             self._runner.apply(result.task_id, events.NotMined(step, result.cause))
             return
         # The outbox gives a result once: it is not lost to a node that fails just now.
-        receipt = result.receipt or await patiently(self._receipt_by_head, math.inf)
+        receipt = result.receipt
+        if receipt is None:
+            receipt = await patiently(self._receipt_by_head, math.inf)
         log.info(
             "transaction mined",
             extra={"task": result.task_id, "step": step.value, "block": receipt.block_number},
