@@ -103,10 +103,10 @@ def run(stage: Stage, case: Case, role: str = "worker1") -> None:
     before = worker.tree()
     assert strike(worker, task, case), f"{case}: the point was never reached\n{worker.tail()}"
     if case.target == TREE:
-        eventually(lambda: not any(map(alive, before)), "no orphan", 15)
+        eventually(lambda: not any(map(alive, before)), "no orphan", 30)
         worker = LiveWorker(stage, role).start()
     try:
-        stage.completed(task, patience_s=60)
+        stage.completed(task, patience_s=150)
         worker.at_rest()
         assert contributions(stage, task, role) == {"TaskContribute": 1, "TaskReveal": 1}
         assert task_of(stage.chain, task).winners == (role,)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -15,11 +14,14 @@ from typing import Any, TypeVar
 
 import wallets
 
+from iexworker import control
+from iexworker.errors import WorkerError
 from iexworker.sandbox import deals, image, stack, worker_env
 from iexworker.sandbox.chain import LocalChain
 from iexworker.sandbox.network import Network, Timers
 
-PATIENCE_S = 90.0
+PATIENCE_S = 180.0
+READY_S = 90.0
 POLL_S = 0.1
 QUICK = Timers(finalize_delay_s=0.5, final_check_s=2.0, unnotified_check_s=2.0, poll_s=0.2)
 """The scheduler's timers, scaled down where a test would wait for them."""
@@ -144,7 +146,7 @@ class LiveWorker:
 
     def ready(self) -> LiveWorker:
         with self.explained():
-            eventually(lambda: (self.report() or {}).get("ready"), "ready", 30)
+            eventually(lambda: (self.report() or {}).get("ready"), "ready", READY_S)
         return self
 
     @contextlib.contextmanager
@@ -166,13 +168,11 @@ class LiveWorker:
 
     def report(self) -> dict[str, Any] | None:
         """Return what `iexworker status --json` says, None while nothing answers."""
-        answer = subprocess.run(
-            [sys.executable, "-m", "iexworker", "status", "--json"],
-            env=self.environment,
-            capture_output=True,
-            check=False,
-        )
-        return json.loads(answer.stdout) if answer.stdout else None
+        # Asked by ourselves: a process for each look would keep the machine busy.
+        try:
+            return dict(control.ask(self.root, "status"))
+        except WorkerError:
+            return None
 
     def pid(self, role: str) -> int:
         """Return the pid of a process of the tree, 0 while it is down."""

@@ -14,7 +14,7 @@ from liveworker import LiveWorker, Stage, eventually
 pytestmark = [
     pytest.mark.docker,
     pytest.mark.chain,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(500),
     pytest.mark.xdist_group("operator"),
 ]
 

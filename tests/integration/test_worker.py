@@ -15,7 +15,7 @@ from iexworker.sandbox import history, result
 pytestmark = [
     pytest.mark.docker,
     pytest.mark.chain,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(500),
     pytest.mark.xdist_group("worker"),
 ]
 
