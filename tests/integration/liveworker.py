@@ -123,7 +123,7 @@ class LiveWorker:
             "IEXEC_WORKER_NAME": self.name,
             "IEXEC_WORKER_PORT": "0",
             "IEXEC_WORKER_OVERRIDE_AVAILABLE_CPU_COUNT": str(slots),
-            "IEXWORKER_SHUTDOWN_GRACE": "PT8S",
+            "IEXWORKER_SHUTDOWN_GRACE": "PT40S",
             **more,
         }
         self.process: subprocess.Popen[bytes]
@@ -185,7 +185,7 @@ class LiveWorker:
         assert report is not None
         return [item["pid"] for item in report["processes"] if item["pid"]]
 
-    def stop(self, patience_s: float = 30) -> int:
+    def stop(self, patience_s: float = 90) -> int:
         """Stop in order; return the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)

@@ -51,11 +51,11 @@ def test_a_paused_worker_asks_for_nothing_until_it_is_resumed(stage: Stage) -> N
 
 
 def test_a_drain_ends_the_worker_and_the_next_start_ends_the_task(stage: Stage) -> None:
-    worker = LiveWorker(stage, IEXWORKER_SHUTDOWN_GRACE="PT5S").start().ready()
-    (task,) = stage.buy("sleep=15")
+    worker = LiveWorker(stage, IEXWORKER_SHUTDOWN_GRACE="PT20S").start().ready()
+    (task,) = stage.buy("sleep=40")
     eventually(lambda: stage.containers(task), "the app's container")
     assert "stopped" in order(worker, "drain")
-    assert worker.process.wait(5) == 0
+    assert worker.process.wait(30) == 0
     assert stage.containers(task) == []
     again = LiveWorker(stage).start().ready()
     stage.completed(task)
