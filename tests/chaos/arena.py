@@ -5,12 +5,14 @@ The worker meets each through a proxy; the Docker daemon least of all is ever st
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import struct
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import docker.errors
 from eth_account import Account
 from liveworker import LiveWorker, Stage
 from proxy import Address, Mood, Proxy
@@ -121,9 +123,9 @@ class Arena(Stage):
 
     def forget_image(self) -> None:
         """Take the app out of the engine, so that it has to be pulled."""
-        for item in self.engine.images.list():
-            if self.app in item.tags:
-                self.engine.images.remove(self.app, force=True)
+        # Not looked for in a list: of all images, one that goes meanwhile makes it fail.
+        with contextlib.suppress(docker.errors.ImageNotFound):
+            self.engine.images.remove(self.app, force=True)
 
     def ask(self, method: str, *params: object) -> Any:
         """Make a call of the node's own."""

@@ -239,6 +239,7 @@ class _Run:
         self._fault = all_faults()[trial.fault] if trial.fault else nothing
         self._worker = arena.worker(clock=self._fault.clock)
         self._before = 0
+        self._started = False
 
     def play(self) -> str:
         arena, trial = self._arena, self._trial
@@ -265,11 +266,13 @@ class _Run:
         return "" if found is None else _LONG_HEX.sub(r"\1..", f"{found['role']}: {found['words']}")
 
     def leave(self) -> None:
-        if self._worker.process.poll() is None:
+        if self._started and self._worker.process.poll() is None:
             self._worker.kill()
 
     def _start(self) -> None:
-        self._worker.start().ready()
+        self._worker.start()
+        self._started = True
+        self._worker.ready()
         self._worker.log.write_text("")  # appended to: what was before is not read again
 
     def _pids(self) -> dict[str, int]:
