@@ -203,8 +203,8 @@ class Steps:
         return Done(self._computed(ended), ended.container)
 
     def _restore_inputs(self) -> None:
-        """Fetch the inputs again where an earlier run of the app may have changed them."""
-        if not self._folder.input_used.exists():
+        """Fetch the inputs again where they are lost, or a run of the app may have changed them."""
+        if self._folder.input.is_dir() and not self._folder.input_used.exists():
             return
         try:
             self._fetch_inputs()
