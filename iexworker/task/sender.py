@@ -69,11 +69,12 @@ class Sender:
         if task_id not in self._talks and self._runner.next_update(task_id) is not None:
             talk = asyncio.get_running_loop().create_task(self._talk(task_id))
             self._talks[task_id] = talk
-            talk.add_done_callback(lambda _: self._ended(task_id))
+            talk.add_done_callback(lambda _: self._ended(task_id, talk))
 
-    def _ended(self, task_id: str) -> None:
+    def _ended(self, task_id: str, talk: asyncio.Task[None]) -> None:
         del self._talks[task_id]
-        self.kick(task_id)  # an update may have come between the last look and now
+        if not talk.cancelled():
+            self.kick(task_id)  # an update may have come between the last look and now
 
     async def _talk(self, task_id: str) -> None:
         pause = pauses()
