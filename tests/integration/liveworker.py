@@ -27,7 +27,7 @@ QUICK = Timers(finalize_delay_s=0.5, final_check_s=2.0, unnotified_check_s=2.0, 
 """The scheduler's timers, scaled down where a test would wait for them."""
 SHORT_CATEGORY = 5
 """The id of the one category that `Stage` adds: its tasks may compute for `SHORT_S` seconds."""
-SHORT_S = 6
+SHORT_S = 12
 
 T = TypeVar("T")
 

@@ -231,9 +231,12 @@ def test_a_version_that_we_do_not_speak_is_not_served_and_asked_for_again(
     worker = make(IEXEC_CORE_URL=scheduler.url).start()
     worker.not_ready("profile", "requires worker version '10.1.0'", "versions 8 and 9")
     eventually(lambda: scheduler.calls.count("GET /workers/config") >= 3, "asked again")
-    report = worker.report()
-    assert report is not None
-    assert "10.1.0" in report["facts"]["demand_text"]
+    eventually(
+        lambda: (
+            "10.1.0" in (worker.report() or {"facts": {"demand_text": ""}})["facts"]["demand_text"]
+        ),
+        "the reason beside the demand",
+    )
     assert len(worker.lines("scheduler cannot be served")) == 1
     assert not [call for call in scheduler.calls if "challenge" in call or "available" in call]
     scheduler.always("GET /workers/config", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -168,7 +169,7 @@ class Histories(RuleBasedStateMachine):
             self.chain.now_s = max(self.chain.now_s, FINAL_DEADLINE_S + 1)
 
 
-TestHistories = Histories.TestCase
+TestHistories = pytest.mark.timeout(1200)(Histories.TestCase)
 TestHistories.settings = settings(
     max_examples=EXAMPLES,
     stateful_step_count=40,

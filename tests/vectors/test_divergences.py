@@ -15,7 +15,9 @@ def vectors_under_test() -> set[str]:
     return {
         name
         for path in FOLDER.glob("test_*.py")
-        for name in re.findall(r'cases\(\s*"([a-z0-9-]+)"', path.read_text(encoding="utf-8"))
+        for name in re.findall(
+            r'(?:cases\(\s*|/ )"(chain-[a-z0-9-]+?)(?:\.json)?"', path.read_text(encoding="utf-8")
+        )
     }
 
 
