@@ -162,6 +162,10 @@ class Runner:
                 self._on_journal_error()
                 asyncio.get_running_loop().call_later(JOURNAL_RETRY_S, self._drain, task_id)
                 return
+            except Exception:
+                # One event less is better than a task that takes none any more.
+                facts = {"task": task_id, "event": type(queue[0]).__name__}
+                log.exception("event not handled", extra=facts)
             queue.popleft()
         self._waiting.pop(task_id, None)
 

@@ -101,6 +101,9 @@ class Sender:
                 extra={"task": task_id, "status": status, "error": str(error)},
             )
             return None
+        except Exception:
+            log.exception("update cannot be sent, trying again", extra={"task": task_id})
+            return None
         level = logging.WARNING if answer.kind is AnswerKind.REFUSED else logging.INFO
         wants = None if answer.next is None else answer.next.value
         facts = {"task": task_id, "status": status, "answer": answer.kind.value, "wants": wants}
