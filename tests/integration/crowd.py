@@ -80,7 +80,7 @@ class Crowd:
         """Buy the task that goes by this name."""
         (self.tasks[name],) = self.stage.buy(**wanted)
 
-    def ended(self, name: str, patience_s: float = 150) -> None:
+    def ended(self, name: str, patience_s: float = 280) -> None:
         """Wait until the worker has let go of a task."""
         eventually(
             lambda: name in self.tasks and self.said(name, "task ended"),

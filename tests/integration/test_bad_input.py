@@ -17,7 +17,7 @@ from liveworker import SHORT_CATEGORY, Stage
 pytestmark = [
     pytest.mark.docker,
     pytest.mark.chain,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     pytest.mark.xdist_group("worker"),
 ]
 
