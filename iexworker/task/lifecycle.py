@@ -267,6 +267,8 @@ def _step_done(replicate: Replicate, event: StepDone) -> Change:
             digest=event.digest or replicate.digest,
             callback_data=event.callback_data or replicate.callback_data,
         )
+    if replicate.step is Step.UPLOAD:
+        replicate = replicate.with_update(Update(_S.RESULT_UPLOADING))
     return replicate.with_update(_final_update(replicate, status, event)), ()
 
 

@@ -21,7 +21,8 @@ def begin_step(replicate: Replicate, step: Step) -> Change:
         redo=replicate.redo if step is Step.REVEAL else None,
     )
     before = STATUSES[step].before
-    if before is not None:
+    # RESULT_UPLOADING starts a clock of two minutes: it waits until the proxy has the result (H31).
+    if before is not None and step is not Step.UPLOAD:
         replicate = replicate.with_update(Update(before))
     # A reveal is sent by what the chain shows, never by a message alone.
     effect: Effect = Observe() if step is Step.REVEAL else DoStep(step, replicate.attempt)

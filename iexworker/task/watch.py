@@ -55,6 +55,8 @@ def _proved(replicate: Replicate, seen: Observed) -> Change:
         replicate, _ = begin_step(replicate, Step.REVEAL)
     if replicate.step is Step.REVEAL and replicate.work is Work.DOING:
         return replicate, (Transact(Step.REVEAL),)  # the outbox finds it mined
+    if replicate.step is Step.UPLOAD:
+        return _uploading(replicate, seen), ()
     if replicate.step is not Step.REVEAL:
         return replicate, ()
     replicate, effects = _release(replicate, seen)
@@ -63,6 +65,14 @@ def _proved(replicate: Replicate, seen: Observed) -> Change:
     if replicate.upload_asked or (seen.overdue and seen.task.winner_counter == 1):
         return begin_step(replicate, Step.UPLOAD)
     return replicate, (AskScheduler(),) if seen.overdue else ()
+
+
+def _uploading(replicate: Replicate, seen: Observed) -> Replicate:
+    """Let the scheduler's clock run when we cannot reach the proxy and another winner may (H31)."""
+    others = seen.overdue and seen.task.winner_counter > 1
+    if replicate.work is not Work.DOING or not others:
+        return replicate
+    return replicate.with_update(Update(_S.RESULT_UPLOADING))
 
 
 def _contributed(replicate: Replicate, seen: Observed) -> Change:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tempfile
 import threading
@@ -20,6 +21,9 @@ LOGS = ROOT / ".cache" / "reliability"
 DOCUMENT = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- table: scripts/soak --table -->", "<!-- end of table -->"
 SAID_LENGTH = 110
+CALM_LOAD = 2.5 * (os.cpu_count() or 1)
+"""On a machine busier than that no trial begins: it would tell of the machine, and slow others."""
+CALM_PAUSE_S = 5.0
 
 
 def commit() -> str:
@@ -74,7 +78,10 @@ class Lane(threading.Thread):
         """Run until nothing or no time is left."""
         try:
             while self._left and time.monotonic() < self._until_s:
-                self._try(self._left.popleft())
+                if os.getloadavg()[0] > CALM_LOAD:
+                    time.sleep(CALM_PAUSE_S)
+                else:
+                    self._try(self._left.popleft())
         finally:
             self._close()
 

@@ -156,7 +156,7 @@ REVEALING = observed(TaskStatus.REVEALING, ContributionStatus.CONTRIBUTED)
 def test_a_task_goes_its_whole_way_and_is_forgotten() -> None:
     life = revealed().feed(notified(N.PLEASE_UPLOAD))
     assert life.wants() == (DoStep(Step.UPLOAD, life.now.attempt),)
-    life.answer().done(result_link="link").answer(N.PLEASE_WAIT)
+    life.done(result_link="link").answer().answer(N.PLEASE_WAIT)
     life.feed(notified(N.PLEASE_COMPLETE)).answer().done().answer(N.PLEASE_WAIT)
     assert life.wants() == (Forget(),)
     assert life.now.acknowledged == (
@@ -380,8 +380,27 @@ def test_one_of_several_winners_asks_whether_it_is_to_upload() -> None:
     assert life.feed(SchedulerSaw(consensus=True, asked_to_upload=True)).now.step is Step.UPLOAD
 
 
+def test_uploading_is_told_once_the_proxy_has_the_result() -> None:
+    life = revealed().feed(notified(N.PLEASE_UPLOAD))
+    assert life.due is None
+    assert life.done(result_link="link").due is S.RESULT_UPLOADING
+    assert life.answer().due is S.RESULT_UPLOADED
+
+
+def test_an_upload_that_takes_long_is_told_of_where_another_winner_may_do_it() -> None:
+    alone = observed(TaskStatus.REVEALING, ContributionStatus.PROVED, overdue=True)
+    life = revealed().feed(notified(N.PLEASE_UPLOAD)).feed(alone)
+    assert life.due is None
+    life.feed(observed(TaskStatus.REVEALING, ContributionStatus.PROVED, winners=3))
+    assert life.due is None
+    life.feed(observed(TaskStatus.REVEALING, ContributionStatus.PROVED, overdue=True, winners=3))
+    assert life.due is S.RESULT_UPLOADING
+    life.answer().done(result_link="link")
+    assert life.due is S.RESULT_UPLOADED
+
+
 def test_a_refused_upload_waits_for_the_chain() -> None:
-    life = revealed().feed(notified(N.PLEASE_UPLOAD)).answer().done(result_link="link")
+    life = revealed().feed(notified(N.PLEASE_UPLOAD)).done(result_link="link").answer()
     life.feed(Answered(S.RESULT_UPLOADED, AnswerKind.REFUSED, N.PLEASE_ABORT))
     assert (life.now.step, life.wants()) == (Step.UPLOAD, (Observe(),))
     life.feed(observed(TaskStatus.COMPLETED, ContributionStatus.PROVED, overdue=True))
