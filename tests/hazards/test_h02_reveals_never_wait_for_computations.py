@@ -1,0 +1,63 @@
+"""H2: eight threads shared by all steps, each held while its container runs.
+
+Ours compute in processes of their own, and what blocks in `scheduling` has threads of its kind:
+a reveal goes out while nine computations run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from stage import POLL_S, Stage, play
+from teeth import shows_teeth
+
+from iexworker.task.duties import TaskDuties
+from iexworker.task.events import DoStep
+from iexworker.task.handovers import Handovers
+from iexworker.task.replicate import Replicate, Step, Work
+
+THREADS = 8
+
+
+async def scenario(stage: Stage) -> None:
+    stage.node.mines = False
+    first = stage.grant(1)
+    await stage.until(lambda: bool(stage.node.asked_for), "the contribution is handed over")
+    stage.held.add("compute")
+    others = [stage.grant(number) for number in range(2, THREADS + 3)]
+    await stage.until(lambda: len(stage.docker.running) >= THREADS - 1, "the others compute")
+    stage.node.mines = True
+    await stage.comes_to(first, "REVEALED")
+    for task in others:
+        await stage.comes_to(task, "COMPUTING")
+
+
+def upstream(patch: pytest.MonkeyPatch) -> None:
+    threads = asyncio.Semaphore(THREADS)
+    step, hand_over = TaskDuties._step, Handovers._persist
+
+    def works(duties: TaskDuties, replicate: Replicate, effect: DoStep) -> bool:
+        now = duties._runner.get(replicate.task_id)
+        attempt = (effect.step, effect.attempt)
+        return now is not None and (now.step, now.attempt) == attempt and now.work is Work.DOING
+
+    async def held_step(self: TaskDuties, replicate: Replicate, effect: DoStep) -> None:
+        async with threads:
+            await step(self, replicate, effect)
+            while works(self, replicate, effect):
+                await asyncio.sleep(POLL_S)
+
+    async def held_handover(self: Handovers, task_id: str, kind: Step) -> None:
+        if kind is Step.CONTRIBUTE:
+            await hand_over(self, task_id, kind)  # its step holds the thread
+            return
+        async with threads:
+            await hand_over(self, task_id, kind)
+
+    patch.setattr(TaskDuties, "_step", held_step)
+    patch.setattr(Handovers, "_persist", held_handover)
+
+
+def test_a_reveal_goes_out_while_more_tasks_compute_than_upstream_has_threads() -> None:
+    shows_teeth(lambda: play(scenario, slots=THREADS + 2), upstream)

@@ -1,0 +1,152 @@
+"""H7: an exception inside a step ends its thread, and the replicate hangs in its `-ING`.
+
+Ours becomes the step's failure with cause UNKNOWN; what hands a staked transaction over tries on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from stage import Scenario, Stage, play
+from teeth import shows_teeth
+
+from iexworker.errors import JournalError
+from iexworker.task import duties, lifecycle
+from iexworker.task.duties import TaskDuties
+from iexworker.task.events import Answered, DoStep, Observed
+from iexworker.task.handovers import Handovers
+from iexworker.task.moves import Change
+from iexworker.task.replicate import Replicate, Step, Update
+from iexworker.task.runner import Runner
+from iexworker.task.sender import Sender
+
+
+class Surprise(Exception):
+    """What nobody has thought of."""
+
+
+def raising(*_: object) -> object:
+    raise Surprise
+
+
+async def at_start(stage: Stage) -> None:
+    stage.desk.describe = raising  # type: ignore[assignment]  # the surprise
+    task = stage.grant()
+    await stage.comes_to(task, "ABORTED")
+    assert "START_FAILED" in stage.statuses(task)
+
+
+async def before_a_computation(stage: Stage) -> None:
+    stage.held.add("data")
+    task = stage.grant()
+    await stage.until(lambda: len(stage.orders) == 2, "the data are ordered")
+    stage.desk.cannot_contribute = raising  # type: ignore[assignment]  # the surprise
+    stage.finish(0, stage.orders[-1])
+    await stage.comes_to(task, "ABORTED")
+    assert "COMPUTE_FAILED" in stage.statuses(task)
+
+
+async def before_the_contribution(stage: Stage) -> None:
+    stage.desk.enough_gas = raising  # type: ignore[assignment]  # the surprise
+    task = stage.grant()
+    await stage.comes_to(task, "ABORTED")
+    assert (task.task_id, "CONTRIBUTE_FAILED") in stage.posts
+
+
+async def on_the_way_to_the_outbox(stage: Stage) -> None:
+    transact, failures = stage.desk.transact, []
+
+    async def fail_once(replicate: Replicate, step: Step) -> None:
+        if step not in failures:
+            failures.append(step)
+            raise JournalError("database or disk is full")
+        await transact(replicate, step)
+
+    stage.desk.transact = fail_once  # type: ignore[method-assign]  # a disk that fills up
+    await stage.completes(stage.grant())
+    assert failures == [Step.CONTRIBUTE, Step.REVEAL]
+
+
+async def at_the_upload(stage: Stage) -> None:
+    stage.upload_trouble = Surprise()
+    task = stage.grant()
+    await stage.comes_to(task, "RESULT_UPLOAD_FAILED")
+
+
+async def at_the_purge(stage: Stage) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(duties, "remove_tree", raising)
+        task = stage.grant()
+        await stage.until(lambda: stage.has_ended(task), "COMPLETED")
+        await stage.comes_to(task, "COMPLETE_FAILED")
+
+
+async def in_the_lifecycle(stage: Stage) -> None:
+    failures = 1
+
+    def fail_once(replicate: Replicate, event: Observed) -> Change:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise Surprise
+        return observed(replicate, event)
+
+    observed = lifecycle._HANDLERS[Observed]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(lifecycle._HANDLERS, Observed, fail_once)
+        await stage.completes(stage.grant())
+
+
+async def in_an_update(stage: Stage) -> None:
+    stage.post_troubles.append(Surprise())
+    await stage.completes(stage.grant())
+    assert len(stage.posts) == len(set(stage.posts)) + 1
+
+
+def upstream(patch: pytest.MonkeyPatch) -> None:
+    async def step(self: TaskDuties, replicate: Replicate, effect: DoStep) -> None:
+        done = await self._work_of(replicate, effect)
+        if done is not None:
+            self._runner.apply(replicate.task_id, done)
+
+    async def hand_over(self: Handovers, task_id: str, kind: Step) -> None:
+        replicate = self._find(task_id)
+        assert replicate is not None
+        await self._outbox.transact(replicate, kind)
+
+    def drain(self: Runner, task_id: str) -> None:
+        queue = self._waiting[task_id]
+        while queue and task_id in self._replicates:
+            self._take(self._replicates[task_id], queue[0])
+            queue.popleft()
+        self._waiting.pop(task_id, None)
+
+    async def say(self: Sender, task_id: str, update: Update) -> Answered | None:
+        try:
+            answer = await self._post(task_id, update)
+        except Surprise:
+            await asyncio.Future()  # its thread has ended
+        return Answered(update.status, answer.kind, answer.next)
+
+    patch.setattr(TaskDuties, "_step", step)
+    patch.setattr(Runner, "_drain", drain)
+    patch.setattr(Sender, "_try", say)
+    patch.setattr(Handovers, "_persist", hand_over)
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        at_start,
+        before_a_computation,
+        before_the_contribution,
+        on_the_way_to_the_outbox,
+        at_the_upload,
+        at_the_purge,
+        in_the_lifecycle,
+        in_an_update,
+    ],
+)
+def test_a_surprise_is_answered(scenario: Scenario) -> None:
+    shows_teeth(lambda: play(scenario), upstream)

@@ -1,0 +1,175 @@
+"""H11: transactions wait for each other's receipts, a late receipt counts as a failure, and a
+nonce that cannot be read counts as 0.
+
+Ours are broadcast one after the other; the contribution decides, whatever became of a receipt;
+without a nonce nothing is signed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+
+import pytest
+from eth_abi.abi import encode
+from nodeserver import Fault, serving
+from pocketchain import BLOCK_TIME_S, CHAIN_ID, HUB, START_S, WALLET, PocketChain, contribute, task
+from teeth import shows_teeth
+
+from iexworker.chain import node as chain_node
+from iexworker.chain import plan, rpc
+from iexworker.chain import verdict as verdicts
+from iexworker.chain.actions import FREE, Entry, Mined, Result, Transaction
+from iexworker.chain.evidence import Node
+from iexworker.chain.gas import PriceRule
+from iexworker.chain.hub import Hub
+from iexworker.chain.ledger import SCHEMA, Ledger
+from iexworker.chain.models import ChainConfiguration
+from iexworker.chain.node import ChainNode
+from iexworker.chain.outbox import Outbox
+from iexworker.chain.plan import Move
+from iexworker.chain.rpc import RpcError
+from iexworker.chain.situation import Facts, Policy
+from iexworker.chain.verdict import Done, Over
+from iexworker.errors import ChainError
+
+CONFIGURATION = ChainConfiguration(CHAIN_ID, HUB, "http://node", True, BLOCK_TIME_S)
+UPSTREAM_POLLS = 12
+UNSET = "0x" + encode(["uint8", "bytes32", "bytes32", "address"], [0, b"", b"", HUB]).hex()
+
+
+class Office:
+    """An outbox with its ledger, on a node whose time the scenario moves."""
+
+    def __init__(self, node: Node) -> None:
+        connection = sqlite3.connect(":memory:", isolation_level=None)
+        connection.executescript(SCHEMA)
+        self.ledger = Ledger(connection, "key")
+        self.now_s = float(START_S)
+        self.outbox = Outbox(
+            node,
+            self.ledger,
+            WALLET,
+            CONFIGURATION,
+            PriceRule(1.3, 100_000),
+            clock=lambda: self.now_s,
+            monotonic=lambda: self.now_s,
+        )
+
+    def signed(self) -> list[Transaction]:
+        return self.ledger.transactions(0)
+
+
+# --- one after the other -------------------------------------------------------------------------
+
+
+def two_on_a_slow_chain() -> None:
+    chain = PocketChain()
+    office = Office(chain)
+    for number in (1, 2):
+        office.outbox.submit(contribute(task(number)))
+        office.outbox.step()
+    assert len(chain.pool) == 2
+
+
+def one_at_a_time(patch: pytest.MonkeyPatch) -> None:
+    moves = plan.moves
+
+    def serialised(
+        entries: Sequence[Entry], signed: Sequence[Transaction], facts: Facts, policy: Policy
+    ) -> list[Move]:
+        waits = any(item.state in FREE for item in signed)
+        return [] if waits else moves(entries, signed, facts, policy)
+
+    patch.setattr(plan, "moves", serialised)
+
+
+def test_a_transaction_does_not_wait_for_the_receipt_of_another() -> None:
+    shows_teeth(two_on_a_slow_chain, one_at_a_time)
+
+
+# --- a late receipt ------------------------------------------------------------------------------
+
+
+def mined_late() -> None:
+    chain = PocketChain()
+    office = Office(chain)
+    office.outbox.submit(contribute(task(1)))
+    chain.least_wei = 10**9  # the blocks are full
+    found: list[Result] = []
+    for _ in range(2 * UPSTREAM_POLLS):
+        found += office.outbox.step()
+        chain.mine()
+        office.now_s += BLOCK_TIME_S
+    chain.least_wei = 0
+    for _ in range(4):
+        found += office.outbox.step()
+        chain.mine()
+        office.now_s += BLOCK_TIME_S
+    assert [type(one) for one in found] == [Mined]
+
+
+def twelve_polls(patch: pytest.MonkeyPatch) -> None:
+    polls: dict[str, int] = {}
+    verdict = verdicts.verdict
+
+    def impatient(
+        entry: Entry, own: Sequence[Transaction], facts: Facts, policy: Policy
+    ) -> Done | Over | None:
+        found = verdict(entry, own, facts, policy)
+        task_id = entry.action.task_id
+        polls[task_id] = polls.get(task_id, 0) + 1
+        if found is None and polls[task_id] > UPSTREAM_POLLS:
+            return Over("CHAIN_RECEIPT_NOT_VALID", "no receipt")
+        return found
+
+    patch.setattr(verdicts, "verdict", impatient)
+
+
+def test_a_transaction_that_is_mined_late_has_not_failed() -> None:
+    shows_teeth(mined_late, twelve_polls)
+
+
+# --- no nonce ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def node_without_nonces() -> Iterator[ChainNode]:
+    answers: Mapping[str, object] = {
+        "eth_chainId": hex(CHAIN_ID),
+        "eth_gasPrice": "0x5",
+        "eth_getBlockByNumber": {"number": "0x2a", "timestamp": hex(START_S)},
+        "eth_getTransactionCount": Fault(-32000, "not now"),
+        "eth_getTransactionReceipt": None,
+        "eth_getTransactionByHash": None,
+        "eth_call": UNSET,
+        "eth_sendRawTransaction": Fault(-32000, "nonce too low"),
+    }
+    with serving() as server:
+        for method, answer in answers.items():
+            server.set(method, answer)
+        yield ChainNode(Hub(CONFIGURATION, server.url, WALLET.address))
+
+
+def nonces_unreadable() -> None:
+    with node_without_nonces() as node:
+        office = Office(node)
+        office.outbox.submit(contribute(task(1)))
+        with suppress(ChainError):
+            office.outbox.step()
+        assert office.signed() == []
+
+
+def zero_for_an_error(patch: pytest.MonkeyPatch) -> None:
+    quantity = rpc.quantity
+
+    def lenient(result: object, what: str) -> int:
+        return 0 if isinstance(result, RpcError) else quantity(result, what)
+
+    patch.setattr(chain_node, "_raise_first", lambda _: None)
+    patch.setattr(chain_node, "quantity", lenient)
+
+
+def test_nothing_is_signed_without_a_nonce() -> None:
+    shows_teeth(nonces_unreadable, zero_for_an_error)

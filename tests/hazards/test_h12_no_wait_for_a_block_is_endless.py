@@ -1,0 +1,76 @@
+"""H12: the wait for the consensus block has no end when the own node is stuck.
+
+Ours waits for no block: it looks at task and contribution, and ends with the reveal deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from sandboxkit import TIMEREF_S
+from stage import POLL_S, Scenario, Stage, play
+from teeth import shows_teeth
+
+from iexworker.core.messages import NotificationType
+from iexworker.sandbox.models import Task
+from iexworker.task.duties import TaskDuties
+from iexworker.task.events import Notified
+from iexworker.task.runner import Runner
+
+NEVER = 10**9
+
+
+async def asked_to_reveal(stage: Stage) -> Task:
+    """Ask for a reveal at a block that our node, which is stuck before the consensus, never has."""
+    stage.hears = False
+    stage.node.mines = False
+    task = stage.grant(1)
+    await stage.until(lambda: bool(stage.node.asked_for), "contribution handed over")
+    stage.node.sticks = True
+    stage.node.mines = True
+    await stage.comes_to(task, "CONTRIBUTED")
+    stage.push(task, NotificationType.PLEASE_REVEAL, block=NEVER)
+    await stage.rest()
+    return task
+
+
+async def node_comes_back_in_time(stage: Stage) -> None:
+    task = await asked_to_reveal(stage)
+    stage.node.sticks = False
+    await stage.comes_to(task, "REVEALED")
+
+
+async def node_comes_back_too_late(stage: Stage) -> None:
+    task = await asked_to_reveal(stage)
+    stage.node.mines = False
+    stage.pool.clock.time_s += 3 * TIMEREF_S
+    stage.node.sticks = False
+    await stage.until(lambda: (task.task_id, "ABORTED") in stage.posts, "ABORTED")
+
+
+def upstream(patch: pytest.MonkeyPatch) -> None:
+    blocks: dict[str, int] = {}
+    observe, apply = TaskDuties._observe, Runner.apply
+
+    def note_block(self: Runner, task_id: str, event: object) -> None:
+        if isinstance(event, Notified):
+            blocks[task_id] = event.notification.block_number
+        apply(self, task_id, event)  # type: ignore[arg-type]  # as it came
+
+    async def observe_at_block(self: TaskDuties, task_id: str) -> None:
+        head = self._with.chain.head  # type: ignore[attr-defined]  # the stage's desk has one
+        while (await head()).number < blocks.get(task_id, 0):
+            await asyncio.sleep(POLL_S)
+        await observe(self, task_id)
+
+    patch.setattr(Runner, "apply", note_block)
+    patch.setattr(TaskDuties, "_observe", observe_at_block)
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [node_comes_back_in_time, node_comes_back_too_late],
+)
+def test_a_stuck_node_holds_a_reveal_no_longer_than_it_is_stuck(scenario: Scenario) -> None:
+    shows_teeth(lambda: play(scenario), upstream)

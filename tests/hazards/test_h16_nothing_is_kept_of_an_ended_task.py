@@ -1,0 +1,76 @@
+"""H16: what is kept of a task outlives it, a description that its last update fetches again first.
+
+When ours has ended, neither memory nor journal mention it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import pytest
+from stage import Stage, play
+from teeth import shows_teeth
+
+from iexworker.task.duties import TaskDuties
+from iexworker.task.runner import Runner
+
+DEPTH = 6
+
+
+async def scenario(stage: Stage) -> None:
+    tasks = [stage.grant(number) for number in (1, 2)]
+    await stage.completes(*tasks)
+    stage.held.add("compute")
+    aborted = stage.grant(3)
+    await stage.computes(aborted)
+    stage.push_abort(aborted)
+    await stage.comes_to(aborted, "ABORTED")
+    await stage.until(lambda: not stage.runner.replicates, "no record is left")
+    ended = {task.task_id for task in (*tasks, aborted)}
+    await stage.until(lambda: set(stage.forgotten) == ended, "the outbox has been told")
+    parts = (stage.runner, stage.duties, stage.sender, stage.slots, stage.observer, stage.topics)
+    await stage.until(lambda: not kept(parts, ended), "nothing is kept in memory")
+    assert not list(stage.folder.glob("0x*"))
+    assert stage.journal.unfinished() == 0
+
+
+def kept(parts: Iterable[object], ended: set[str]) -> set[str]:
+    """Return the tasks that these objects still hold, however deep."""
+    return {found for part in parts for found in _texts(part, DEPTH) if found in ended}
+
+
+def _texts(value: object, depth: int) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif depth and not isinstance(value, bytes):
+        for inner in _inside(value):
+            yield from _texts(inner, depth - 1)
+
+
+def _inside(value: object) -> list[object]:
+    if isinstance(value, Mapping):
+        return [*value.keys(), *value.values()]
+    if isinstance(value, list | tuple | set | frozenset):
+        return list(value)
+    own = type(value).__module__.startswith("iexworker.task")
+    return list(vars(value).values()) if own and hasattr(value, "__dict__") else []
+
+
+def upstream(patch: pytest.MonkeyPatch) -> None:
+    kick, drop = TaskDuties.kick, Runner._drop
+
+    def describe_first(self: TaskDuties, task_id: str) -> None:
+        descriptions = self.__dict__.setdefault("descriptions", {})
+        descriptions[task_id] = "read from the chain, for the final deadline is in it"
+        kick(self, task_id)
+
+    def update_once_more(self: Runner, replicate: object) -> None:
+        drop(self, replicate)  # type: ignore[arg-type]  # as it came
+        self._duties.kick(replicate.task_id)  # type: ignore[attr-defined]  # as above
+
+    patch.setattr(TaskDuties, "kick", describe_first)
+    patch.setattr(Runner, "_drop", update_once_more)
+
+
+def test_an_ended_task_is_mentioned_nowhere() -> None:
+    shows_teeth(lambda: play(scenario, slots=3), upstream)

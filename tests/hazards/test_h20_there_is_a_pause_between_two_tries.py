@@ -1,0 +1,42 @@
+"""H20: an update that fails is sent again at once: thousands of requests a minute.
+
+Ours pauses, from one second to half a minute.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from stage import Scenario, Stage, play
+from teeth import shows_teeth
+
+from iexworker.task import sender
+
+WATCHED_S = 0.4
+
+
+async def an_outage(stage: Stage) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sender, "FIRST_PAUSE_S", 1.0)  # as it is off the stage
+        stage.scheduler_trouble = "503"
+        stage.grant()
+        await stage.until(lambda: bool(stage.posts), "the first try")
+        await stage.rest(WATCHED_S)
+        assert len(stage.posts) == 1
+
+
+async def longer_and_longer(stage: Stage) -> None:
+    pauses = list(itertools.islice(sender.pauses(), 20))
+    assert sorted(pauses)[0] >= 0.8 * sender.FIRST_PAUSE_S
+    assert pauses[-1] >= 0.8 * sender.LONGEST_PAUSE_S
+    assert len(set(pauses)) == len(pauses), "all workers of a pool would come at the same moment"
+
+
+def upstream(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sender, "pauses", lambda: itertools.repeat(0.0))
+
+
+@pytest.mark.parametrize("scenario", [an_outage, longer_and_longer])
+def test_an_outage_of_the_scheduler_is_no_flood(scenario: Scenario) -> None:
+    shows_teeth(lambda: play(scenario), upstream)

@@ -1,0 +1,77 @@
+"""H22: the flag "connected" is tested outside the lock: a wake-up between test and wait is lost.
+
+Ours is an event of one loop, set from there alone: whenever the channel opens, what waits is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from stage import Stage, play
+from teeth import shows_teeth
+
+from iexworker.core.client import SchedulerClient
+from iexworker.procs.context import roles
+from iexworker.shared.board import Board
+from iexworker.task.relations import Line, Relations
+from iexworker.task.sender import Sender
+
+TURNS = 6
+"""In so many turns of the loop a sender has begun to wait."""
+
+
+async def scenario(stage: Stage) -> None:
+    relations = relations_of(stage)
+    stage.sender = Sender(stage.runner, stage.post, relations.allowed)
+    stage.duties.bind(stage.runner, stage.sender)
+    for turns in range(TURNS):
+        relations._changed(False)
+        task = stage.grant(turns + 1)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        relations._changed(True)
+        await stage.comes_to(task, "STARTING")
+
+
+def relations_of(stage: Stage) -> Relations:
+    """Return relations with a scheduler that has taken us, whose channel the test opens."""
+    nobody: Any = None
+    line = Line(SchedulerClient("http://127.0.0.1:1"), nobody, nobody, nobody)
+    facts = Board.create(roles(1)).facts
+    relations = Relations(
+        line, stage.journal, facts, stage.wallet.address, lambda _: None, fail_fast=False
+    )
+    relations._joined = True
+    return relations
+
+
+class Racy(asyncio.Event):
+    """An event that is tested first, and only then, a moment later, waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sleepers: list[asyncio.Future[None]] = []
+
+    def set(self) -> None:
+        super().set()
+        for sleeper in self._sleepers:
+            if not sleeper.done():
+                sleeper.set_result(None)
+
+    async def wait(self) -> bool:  # type: ignore[override]  # upstream's way
+        if not self.is_set():
+            await asyncio.sleep(0)  # another thread has its turn here
+            sleeper = asyncio.get_running_loop().create_future()
+            self._sleepers.append(sleeper)
+            await sleeper
+        return True
+
+
+def upstream(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(asyncio, "Event", Racy)
+
+
+def test_an_update_is_sent_whenever_the_channel_opens() -> None:
+    shows_teeth(lambda: play(scenario, slots=TURNS), upstream)

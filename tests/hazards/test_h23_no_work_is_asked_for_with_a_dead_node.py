@@ -1,0 +1,81 @@
+"""H23: the block number of the poller never expires: work is asked for while the node is dead.
+
+Ours stops to ask when the node fails, and when it gives no new block for a minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+from stage import POLL_S, Scenario, Stage, play
+from teeth import shows_teeth
+
+from iexworker.core.messages import Grant
+from iexworker.procs.context import roles
+from iexworker.shared.board import Board
+from iexworker.task import probes
+from iexworker.task.demand import Demand, Market
+from iexworker.task.probes import ChainProbe
+
+
+class Market9x:
+    """A demand loop behind the probe, and its requests."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.probe = ChainProbe(Board.create(roles(1)).facts, stage.desk)
+        self.requests = 0
+
+    async def watch(self, seconds: float) -> int:
+        """Return how often work is asked for."""
+        before = self.requests
+        market = Market(
+            obstacles=(self.probe.obstacle,),
+            period_s=lambda: POLL_S,
+            ask=self._ask,
+            take=lambda _: None,
+            report=lambda *_: None,
+            pass_on=lambda: None,
+        )
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(Demand(market).run(), seconds)
+        return self.requests - before
+
+    async def _ask(self) -> Grant | None:
+        self.requests += 1
+        return None
+
+
+async def node_fails(stage: Stage) -> None:
+    demand = Market9x(stage)
+    await demand.probe.look()
+    assert await demand.watch(0.1)
+    stage.node.trouble = "connection refused"
+    await demand.probe.look()
+    assert not await demand.watch(0.1)
+
+
+async def node_stands_still(stage: Stage) -> None:
+    demand = Market9x(stage)
+    await demand.probe.look()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probes, "HEAD_FRESH_S", 0.05)
+        await stage.rest(0.1)
+        await demand.probe.look()
+        assert not await demand.watch(0.1)
+
+
+def upstream(patch: pytest.MonkeyPatch) -> None:
+    def ever_seen(self: ChainProbe) -> str:
+        return "" if self.block_number else "no block yet"
+
+    patch.setattr(ChainProbe, "obstacle", ever_seen)
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [node_fails, node_stands_still],
+)
+def test_a_node_that_is_not_alive_stops_the_demand(scenario: Scenario) -> None:
+    shows_teeth(lambda: play(scenario), upstream)

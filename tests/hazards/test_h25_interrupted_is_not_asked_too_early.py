@@ -1,0 +1,62 @@
+"""H25: `GET /replicates/interrupted`, asked while a reveal of ours is unreported, records
+`RECOVERING` over it: the task stands still until its final deadline.
+
+Ours asks only when a grant is lost, and then not before everything is acknowledged.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from process import Place, play
+from sandboxkit import ALICE, Pool
+from teeth import shows_teeth
+
+from iexworker.sandbox.models import Task
+from iexworker.task import grants
+
+WATCHED_S = 0.5
+
+
+def scenario(place: Place) -> None:
+    revealed, lost = reveal_unreported_and_grant_lost(place)
+    time.sleep(WATCHED_S)
+    assert "interrupted" not in place.core.calls, "asked while a reveal was unreported"
+    place.core.unavailable.clear()
+    place.completes(revealed)
+    place.completes(lost)
+    assert place.core.calls["interrupted"] == 1
+
+
+def reveal_unreported_and_grant_lost(place: Place) -> tuple[Task, Task]:
+    """Bring one task to a reveal that is mined and unreported; then lose the answer of a grant."""
+    place.core.unavailable.add("REVEALED")
+    revealed = place.buy(1)
+    place.start()
+    place.until(lambda: place.pool.chain.tasks[revealed.task_id].reveals == 1, lambda: "reveal")
+    place.core.loses_grants = True
+    lost = place.buy(2)
+    place.comes_to(lost, "CREATED")
+    place.core.loses_grants = False
+    return revealed, lost
+
+
+def upstream(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(grants, "quiet", lambda _: True)
+
+
+def test_interrupted_work_is_asked_for_when_it_does_no_harm() -> None:
+    shows_teeth(lambda: play(scenario, slots=2), upstream)
+
+
+def test_a_reveal_that_recovering_hides_holds_its_task() -> None:
+    pool = Pool()
+    task = pool.task_at("REVEALING")
+    pool.chain.reveal(task.task_id, ALICE)
+    pool.scheduler.interrupted(ALICE, pool.chain.block)
+    pool.must_tell(task, ALICE, "RESULT_UPLOADING")
+    pool.results.tasks.add(task.task_id)
+    pool.must_tell(task, ALICE, "RESULT_UPLOADED", "COMPLETING", "COMPLETED")
+    pool.pass_time(100, pinging=(ALICE,))
+    assert task.status.value == "CONSENSUS_REACHED"

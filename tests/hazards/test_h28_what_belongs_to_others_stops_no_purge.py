@@ -1,0 +1,92 @@
+"""H28: apps write as root; a worker that is not root cannot delete that, and answers nothing.
+
+Ours makes the folders itself, deletes what it may, and answers in any case. (The unit file and
+the image run it as root, so that nothing stays.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from stage import Stage, play
+from teeth import Upstream, shows_teeth
+
+from iexworker.compute import folders
+from iexworker.compute.folders import TaskFolder
+from iexworker.sandbox.models import Task
+from iexworker.task.duties import TaskDuties
+from iexworker.task.events import DoStep, StepDone
+from iexworker.task.replicate import Replicate, Step
+
+NOBODY = 65534
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becomes somebody else for a while")
+
+
+@contextlib.contextmanager
+def as_nobody(folder: Path) -> Iterator[None]:
+    """Be a worker that is not root, whose folder this is."""
+    for path in (folder, *folder.rglob("*")):
+        if path.name != "roots":
+            os.chown(path, NOBODY, NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+async def scenario(stage: Stage) -> None:
+    stage.held.add("compute")
+    task = stage.grant()
+    await stage.computes(task)
+    files = TaskFolder(stage.folder_of(task.task_id))
+    files.prepare_run()
+    files.archive.write_bytes(b"a large archive")
+    (files.iexec_out / "ours").mkdir()
+    (files.iexec_out / "ours" / "large").write_bytes(b"a large result")
+    leave_as_root(files.iexec_out / "roots")
+    with as_nobody(stage.folder):
+        await aborted(stage, task)
+    left = [path for path in files.root.rglob("*") if path.is_file()]
+    assert [path.name for path in left] == ["file"]
+
+
+def leave_as_root(folder: Path) -> None:
+    folder.mkdir(mode=0o755)
+    (folder / "file").write_text("of the container")
+
+
+async def aborted(stage: Stage, task: Task) -> None:
+    stage.push_abort(task)
+    await stage.comes_to(task, "ABORTED")
+    await stage.forgets(task)
+
+
+def answers_nothing(patch: pytest.MonkeyPatch) -> None:
+    purge = TaskDuties._purge
+
+    async def only_when_gone(
+        self: TaskDuties, replicate: Replicate, effect: DoStep
+    ) -> StepDone | None:
+        done = await purge(self, replicate, effect)
+        return done if done.ok or effect.step is Step.COMPLETE else None
+
+    patch.setattr(TaskDuties, "_purge", only_when_gone)
+
+
+def stops_at_the_first(patch: pytest.MonkeyPatch) -> None:
+    def attempt(_: object, action: Callable[..., object], *arguments: object) -> bool:
+        action(*arguments)
+        return True
+
+    patch.setattr(folders._Removal, "attempt", attempt)
+
+
+@pytest.mark.parametrize("upstream", [answers_nothing, stops_at_the_first])
+def test_an_abort_is_answered_and_what_is_ours_is_deleted(upstream: Upstream) -> None:
+    shows_teeth(lambda: play(scenario), upstream)

@@ -1,0 +1,121 @@
+"""H31: an upload that is not done in two minutes stays RESULT_UPLOADING, and the scheduler looks
+at no younger task's upload any more.
+
+Ours uploads before any other work when it comes back, and tells `RESULT_UPLOADING`, which starts
+that clock for a worker that pings, when the proxy has the result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from sandboxkit import BOB, CAROL
+from stage import POLL_S, Stage, play
+from teeth import shows_teeth
+
+from iexworker.core.messages import ReplicateStatus
+from iexworker.sandbox.models import Task
+from iexworker.task import lifecycle, moves, watch
+from iexworker.task.duties import TaskDuties
+from iexworker.task.events import DoStep
+from iexworker.task.moves import Change
+from iexworker.task.replicate import Replicate, Step, Update, Work
+
+AWAY_S = 100
+CLOCK_S = 120
+
+
+async def back_after_a_while(stage: Stage) -> None:
+    computing, uploading = await interrupted(stage)
+    stage.pool.pass_time(AWAY_S)
+    await stage.start()
+    await stage.until(lambda: bool(stage.uploads), "the upload")
+    stage.pass_time(CLOCK_S)
+    await stage.completes(uploading)
+    stage.held.clear()
+    stage.finish(0, next(one for one in stage.orders if one.task_id == computing.task_id))
+    await stage.completes(computing)
+
+
+async def interrupted(stage: Stage) -> tuple[Task, Task]:
+    """Lose the worker while one task computes and another, younger one was asked to be uploaded."""
+    stage.held.add("compute")
+    computing = stage.grant(1)
+    await stage.computes(computing)
+    stage.held.clear()
+    stage.upload_hangs = True
+    uploading = stage.grant(2)
+    await stage.comes_to(uploading, "RESULT_UPLOAD_REQUESTED")
+    await stage.crash()
+    stage.upload_hangs = False
+    stage.held.add("compute")
+    return computing, uploading
+
+
+def one_after_the_other(patch: pytest.MonkeyPatch) -> None:
+    thread = asyncio.Semaphore(1)
+    step = TaskDuties._step
+
+    def works(duties: TaskDuties, replicate: Replicate, effect: DoStep) -> bool:
+        now = duties._runner.get(replicate.task_id)
+        attempt = (effect.step, effect.attempt)
+        return now is not None and (now.step, now.attempt) == attempt and now.work is Work.DOING
+
+    async def in_turn(self: TaskDuties, replicate: Replicate, effect: DoStep) -> None:
+        async with thread:
+            await step(self, replicate, effect)
+            while effect.step is Step.COMPUTE and works(self, replicate, effect):
+                await asyncio.sleep(POLL_S)
+
+    patch.setattr(TaskDuties, "_step", in_turn)
+
+
+def test_an_upload_does_not_wait_for_a_computation() -> None:
+    shows_teeth(lambda: play(back_after_a_while, slots=2), one_after_the_other)
+
+
+async def slow_proxy(stage: Stage) -> None:
+    stage.upload_hangs = True
+    task = stage.grant()
+    await stage.until(lambda: bool(stage.begun_uploads), "the upload begins")
+    await stage.rest()
+    stage.pass_time(CLOCK_S + 60)
+    stage.upload_hangs = False
+    await stage.completes(task)
+
+
+def say_so_first(patch: pytest.MonkeyPatch) -> None:
+    def begin_step(replicate: Replicate, step: Step) -> Change:
+        replicate, effects = moves.begin_step(replicate, step)
+        if step is Step.UPLOAD:
+            replicate = replicate.with_update(Update(ReplicateStatus.RESULT_UPLOADING))
+        return replicate, effects
+
+    for module in (lifecycle, watch):
+        patch.setattr(module, "begin_step", begin_step)
+
+
+def test_an_upload_may_take_longer_than_the_schedulers_clock() -> None:
+    shows_teeth(lambda: play(slow_proxy), say_so_first)
+
+
+async def stuck(stage: Stage) -> None:
+    """Show what the hazard is: an upload that timed out hides that of a younger task."""
+    pool = stage.pool
+    older = pool.buy(1)
+    pool.join(BOB, CAROL)
+    pool.give(older, BOB)
+    pool.bring(older, BOB, "RESULT_UPLOADING")
+    pool.pass_time(CLOCK_S + 40, pinging=(BOB,))
+    assert "RESULT_UPLOAD_FAILED" in [one.status.value for one in older.replicates[BOB].history]
+    younger = pool.buy(2)
+    pool.give(younger, CAROL)
+    pool.bring(younger, CAROL, "RESULT_UPLOADING")
+    pool.pass_time(2 * CLOCK_S, pinging=(CAROL,))
+    names = [one.status.value for one in younger.replicates[CAROL].history]
+    assert "RESULT_UPLOAD_FAILED" not in names
+
+
+def test_an_upload_that_timed_out_hides_those_of_younger_tasks() -> None:
+    play(stuck)
