@@ -73,11 +73,13 @@ class Lane(threading.Thread):
         self._record = record
         self._until_s = until_s
         self._arena: Arena | None = None
+        self.stopped = threading.Event()
+        """Set to begin no more trials."""
 
     def run(self) -> None:
         """Run until nothing or no time is left."""
         try:
-            while self._left and time.monotonic() < self._until_s:
+            while self._left and time.monotonic() < self._until_s and not self.stopped.is_set():
                 if os.getloadavg()[0] > CALM_LOAD:
                     time.sleep(CALM_PAUSE_S)
                 else:
@@ -130,8 +132,15 @@ def fill(seed: int, hours: float, only: str = "") -> bool:
     ]
     for lane in lanes:
         lane.start()
-    for lane in lanes:
-        lane.join()
+    try:
+        for lane in lanes:
+            lane.join()
+    except KeyboardInterrupt:
+        print("stopping after the trials that run now", flush=True)
+        for lane in lanes:
+            lane.stopped.set()
+        for lane in lanes:
+            lane.join()
     write(record, trials)
     return all(record.has(trial) for trial in trials)
 
