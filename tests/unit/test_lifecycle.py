@@ -389,14 +389,12 @@ def test_uploading_is_told_once_the_proxy_has_the_result() -> None:
 
 def test_an_upload_that_takes_long_is_told_of_where_another_winner_may_do_it() -> None:
     alone = observed(TaskStatus.REVEALING, ContributionStatus.PROVED, overdue=True)
-    life = revealed().feed(notified(N.PLEASE_UPLOAD)).feed(alone)
-    assert life.due is None
-    life.feed(observed(TaskStatus.REVEALING, ContributionStatus.PROVED, winners=3))
-    assert life.due is None
-    life.feed(observed(TaskStatus.REVEALING, ContributionStatus.PROVED, overdue=True, winners=3))
-    assert life.due is S.RESULT_UPLOADING
-    life.answer().done(result_link="link")
-    assert life.due is S.RESULT_UPLOADED
+    in_time = observed(TaskStatus.REVEALING, ContributionStatus.PROVED, winners=3)
+    life = revealed().feed(notified(N.PLEASE_UPLOAD))
+    assert life.feed(alone).due is None
+    assert life.feed(in_time).due is None
+    assert life.feed(replace(in_time, overdue=True)).due is S.RESULT_UPLOADING
+    assert life.answer().done(result_link="link").due is S.RESULT_UPLOADED
 
 
 def test_a_refused_upload_waits_for_the_chain() -> None:
