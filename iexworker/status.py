@@ -62,6 +62,8 @@ def _row(process: Mapping[str, Any], now: float) -> str:
 
 
 def _stake(facts: Mapping[str, Any], now: float) -> str:
+    if facts["stake_at_risk"] is None:
+        return "not known yet"
     if not facts["stake_at_risk"]:
         return "none at risk"
     text = f"at risk in {facts['stake_at_risk']} contributed and not yet revealed"

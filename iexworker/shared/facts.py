@@ -76,10 +76,10 @@ class Facts:
     gas_text: str = _by(SCHEDULING, "")
     gpu_text: str = _by(SCHEDULING, "")
     """Why the declared GPU cannot be used."""
-    tasks_open: int = _by(SCHEDULING, 0)
-    """Tasks of the journal that are not purged."""
-    stake_at_risk: int = _by(SCHEDULING, 0)
-    """Tasks contributed and not yet revealed."""
+    tasks_open: int | None = _by(SCHEDULING)
+    """Tasks of the journal that are not purged; None until the journal was read."""
+    stake_at_risk: int | None = _by(SCHEDULING)
+    """Tasks contributed and not yet revealed; None until the journal was read."""
     nearest_reveal_deadline_s: float | None = _by(SCHEDULING)
     """The earliest reveal deadline among them."""
     tx_success: int = _by(SCHEDULING, 0)

@@ -138,6 +138,11 @@ class Journal:
         for task, state in rows:
             yield _record(task, state)
 
+    def all_replicates(self) -> list[Replicate]:
+        """Return the unfinished replicates of all keys, oldest first."""
+        rows = self._execute("SELECT task, state FROM replicates ORDER BY rowid")
+        return [_record(task, state) for task, state in rows]
+
     def foreign(self, key: JournalKey) -> Mapping[str, int]:
         """Return how many replicates other keys have: kept, not touched."""
         rows = self._execute(
@@ -162,8 +167,7 @@ class Journal:
         there = {name for (name,) in self._execute("SELECT name FROM sqlite_master")}
         if missing := _TABLES - there:
             raise JournalDamaged(f"journal: no table {', '.join(sorted(missing))}")
-        for task, state in self._execute("SELECT task, state FROM replicates"):
-            _record(task, state)
+        self.all_replicates()
 
     def is_rebuilt(self, key: JournalKey) -> bool:
         """Tell whether `key` has been looked for on its chain, once and to the end.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,6 +97,8 @@ class Office:
         self._journal_errors = 0
         self._transactions = {Mined: 0, Failed: 0}
         self._draining = False
+        # Without a chain node nobody takes these up, and just then an operator asks for them.
+        self._kept = journal.all_replicates()
 
     def bind(self, relations: Relations) -> None:
         """Name whom the notifications come from."""
@@ -144,10 +146,10 @@ class Office:
 
     def show(self) -> None:
         """Put the counts that an operator watches on the board."""
-        replicates = [] if self._runner is None else list(self._runner.replicates.values())
+        runner = self._runner
+        replicates = self._kept if runner is None else list(runner.replicates.values())
         at_risk = [item for item in replicates if item.staked and not item.revealed]
-        deadlines = [self._duties.reveal_deadline_s(item.task_id) for item in at_risk]
-        known = [deadline for deadline in deadlines if deadline]
+        known = [] if runner is None else self._reveal_deadlines_s(at_risk)
         self._facts.set(
             tasks_open=len(replicates),
             stake_at_risk=len(at_risk),
@@ -156,6 +158,11 @@ class Office:
             tx_failure=self._transactions[Failed],
             journal_errors=self._journal_errors,
         )
+
+    def _reveal_deadlines_s(self, replicates: Sequence[Replicate]) -> list[int]:
+        """Return those that the chain has shown."""
+        found = [self._duties.reveal_deadline_s(item.task_id) for item in replicates]
+        return [deadline_s for deadline_s in found if deadline_s]
 
     async def _open_desk(self, terms: Terms, desk_class: type[Desk]) -> Desk:
         node_url = self._settings.node_url_override or terms.chain.node_url

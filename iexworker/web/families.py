@@ -153,6 +153,10 @@ def _gauge(name: str, text: str, value: float, **labels: str) -> Metric:
     return family
 
 
+def _known(value: int | None) -> float:
+    return math.nan if value is None else value
+
+
 def _counter(name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:
     """Return a counter with a series for each value of its label; `_total` is added to `name`."""
     family = CounterMetricFamily(name, text, labels=[label])
@@ -201,8 +205,8 @@ def _risk(facts: Facts, now_s: float) -> Iterator[Metric]:
     deadline_s = facts.nearest_reveal_deadline_s
     yield _gauge(
         "iexworker_stake_at_risk_tasks",
-        "Tasks contributed and not yet revealed",
-        facts.stake_at_risk,
+        "Tasks contributed and not yet revealed, NaN until the journal was read",
+        _known(facts.stake_at_risk),
     )
     yield _gauge(
         "iexworker_nearest_reveal_deadline_seconds",
@@ -235,7 +239,7 @@ def _risk(facts: Facts, now_s: float) -> Iterator[Metric]:
     )
     errors.add_metric([], facts.journal_errors)
     yield errors
-    yield _gauge("iexworker_tasks_open", "Tasks in the journal", facts.tasks_open)
+    yield _gauge("iexworker_tasks_open", "Tasks in the journal", _known(facts.tasks_open))
 
 
 def _tree(facts: Facts, entries: list[EntryView]) -> Iterator[Metric]:

@@ -115,10 +115,13 @@ def _work(facts: Facts, now_s: float) -> Iterable[tuple[str, ...]]:
     demand = _age(facts.last_demand_s, now_s)
     yield "last ping answered", _age(facts.last_ping_s, now_s)
     yield "last asked for work", f"{demand} {escape(facts.demand_text)}"
-    yield "block", str(facts.last_block if facts.last_block is not None else "–")
-    yield "tasks open", str(facts.tasks_open)
-    risk = f"<span class=bad>{facts.stake_at_risk}</span>" if facts.stake_at_risk else "0"
-    yield "contributed, not revealed", risk
+    yield "block", _count(facts.last_block)
+    yield "tasks open", _count(facts.tasks_open)
+    risk = _count(facts.stake_at_risk)
+    yield (
+        "contributed, not revealed",
+        f"<span class=bad>{risk}</span>" if facts.stake_at_risk else risk,
+    )
     if facts.nearest_reveal_deadline_s is not None:
         left_s = facts.nearest_reveal_deadline_s - now_s
         yield "nearest reveal deadline", f"in {left_s:.0f} s"
@@ -148,6 +151,10 @@ def _statistics(statistics: Statistics) -> tuple[str, ...]:
     values = (statistics.minimum, statistics.average, statistics.maximum)
     cells = ("–" if math.isnan(value) else f"{value:,.0f}" for value in values)
     return (str(statistics.count), *cells)
+
+
+def _count(value: int | None) -> str:
+    return "–" if value is None else str(value)
 
 
 def _age(instant_s: float | None, now_s: float) -> str:

@@ -108,6 +108,23 @@ def test_a_killed_tree_leaves_no_orphan_and_its_task_completes_after_a_start(
     assert again.stop() == 0
 
 
+def test_stake_is_shown_at_risk_where_no_node_answers_after_a_start(stage: Stage) -> None:
+    worker = LiveWorker(stage).start().ready()
+    (task,) = stage.buy()
+    eventually(lambda: worker.lines("transaction signed", task), "a contribution is signed")
+    worker.kill()
+    nowhere = "http://127.0.0.1:1"
+    blind = LiveWorker(stage, IEXEC_WORKER_OVERRIDE_BLOCKCHAIN_NODE_ADDRESS=nowhere).start()
+    blind.not_ready("chain", "127.0.0.1:1")
+    facts = (blind.report() or {})["facts"]
+    assert (facts["tasks_open"], facts["stake_at_risk"]) == (1, 1)
+    assert blind.stop() == 0
+    worker.start().ready()
+    stage.completed(task)
+    worker.at_rest()
+    assert worker.stop() == 0
+
+
 def test_ten_tasks_run_side_by_side_on_two_slots(tmp_path: Path) -> None:
     # The app takes longer than the 5 s that the real scheduler leaves between two grants.
     stage = Stage(tmp_path / "net", "9", ask_period_ms=5000)

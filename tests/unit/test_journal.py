@@ -64,6 +64,12 @@ def test_rows_of_another_chain_are_kept_and_counted(journal: Journal) -> None:
     assert journal.unfinished() == 1
 
 
+def test_replicates_of_every_chain_are_shown_while_no_node_answers(journal: Journal) -> None:
+    journal.save(OTHER, record(2))
+    journal.save(KEY, record(1))
+    assert journal.all_replicates() == [record(2), record(1)]
+
+
 def test_the_last_configuration_is_recalled(journal: Journal) -> None:
     assert journal.recall(KEY.wallet, "chain") is None
     journal.remember(KEY.wallet, "chain", {"chainId": 1})

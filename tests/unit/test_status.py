@@ -44,6 +44,7 @@ def _make_ready(board: Board) -> None:
         docker_ok=True,
         disk_ok=True,
         gas_ok=True,
+        stake_at_risk=0,
         last_demand_s=NOW_S - 4,
         demand_text="the scheduler has no task for us",
     )
@@ -81,6 +82,10 @@ def test_a_ready_worker_exits_0_and_tells_what_it_does(board: Board) -> None:
     assert busy.endswith(f"compute {TASK}")
     (restarted,) = [line for line in lines if line.startswith("compute-0")]
     assert restarted.split()[-1] == "2"
+
+
+def test_stake_is_not_called_safe_before_the_journal_was_read(board: Board) -> None:
+    assert "stake      not known yet\n" in render(_report(board))
 
 
 def test_stake_at_risk_is_told_with_its_deadline(board: Board) -> None:

@@ -72,6 +72,8 @@ def test_each_process_shows_what_it_does_and_since_when(worker: WebWorker) -> No
 
 
 def test_what_is_at_stake_and_until_when_is_shown(worker: WebWorker) -> None:
+    assert "contributed, not revealed –" in words(worker)
+    worker.board.facts.set(stake_at_risk=0)
     assert "contributed, not revealed 0" in words(worker)
     worker.board.facts.set(stake_at_risk=2, nearest_reveal_deadline_s=NOW_S + 90, last_block=None)
     text = words(worker)

@@ -173,6 +173,7 @@ def test_log_lines_are_counted_by_level(worker: WebWorker) -> None:
 
 def test_the_stake_at_risk_and_the_time_left_are_told(worker: WebWorker) -> None:
     assert math.isnan(value(worker, "iexworker_nearest_reveal_deadline_seconds"))
+    assert math.isnan(value(worker, "iexworker_stake_at_risk_tasks"))
     worker.board.facts.set(stake_at_risk=2, nearest_reveal_deadline_s=NOW_S + 600)
     assert value(worker, "iexworker_stake_at_risk_tasks") == 2
     left_s = value(worker, "iexworker_nearest_reveal_deadline_seconds")
