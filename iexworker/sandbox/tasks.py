@@ -105,18 +105,21 @@ class Tasks:
 
     def _await_initialization(self, task: Task) -> bool:
         """Send the transaction; what counts is the task on chain, whoever brought it there."""
-        outcome = self._world.chain.mined(task.transaction) if task.transaction else None
-        if self._world.chain.task(task.task_id) is not None:
+        chain = self._world.chain
+        # In this order: of a task that is there, the transaction that brought it is mined, too.
+        there = chain.task(task.task_id) is not None
+        outcome = chain.mined(task.transaction) if task.transaction else None
+        if there:
             if outcome and outcome.succeeded:
                 task.initialization_block = outcome.block
             task.transaction = None
             self._change(task, _T.INITIALIZED)
             return True
-        if outcome and not outcome.succeeded:
+        if outcome and not outcome.succeeded and chain.task(task.task_id) is None:
             self._change(task, _T.INITIALIZE_FAILED, reason="the transaction reverted")
             return True
         if task.transaction not in self._sent:
-            self._note(task, self._world.chain.initialize(task.deal.deal_id, task.index))
+            self._note(task, chain.initialize(task.deal.deal_id, task.index))
         return False
 
     def _start(self, task: Task) -> bool:
