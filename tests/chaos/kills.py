@@ -108,11 +108,14 @@ def run(stage: Stage, case: Case, role: str = "worker1") -> None:
     try:
         stage.completed(task, patience_s=150)
         worker.at_rest()
-        assert contributions(stage, task, role) == {"TaskContribute": 1, "TaskReveal": 1}
-        assert task_of(stage.chain, task).winners == (role,)
+        counts = contributions(stage, task, role)
+        assert counts == {"TaskContribute": 1, "TaskReveal": 1}, f"on the chain: {counts}"
+        winners = task_of(stage.chain, task).winners
+        assert winners == (role,), f"winners: {winners}"
         locked = stage.chain.struct("viewAccount", stage.chain.accounts[role].address)["locked"]
-        assert locked == 0
-        assert worker.stop() == 0
+        assert locked == 0, f"{locked} nRLC of stake stay locked"
+        code = worker.stop()
+        assert code == 0, f"stopped with {code}"
     except AssertionError as error:
         raise AssertionError(f"{case}: {error}\n{worker.tail()}") from None
     finally:

@@ -216,5 +216,7 @@ class LiveWorker:
                 lambda: (self.report() or {"facts": {"tasks_open": 1}})["facts"]["tasks_open"] == 0,
                 "no open task",
             )
-        assert [item.name for item in self.root.iterdir() if item.is_dir()] == []
-        assert self.stage.containers() == []
+        left = [item.name for item in self.root.iterdir() if item.is_dir()]
+        assert left == [], f"folders left: {left}"
+        containers = self.stage.containers()
+        assert containers == [], f"containers left: {containers}"

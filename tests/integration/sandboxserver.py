@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 from iexworker.sandbox import ports, snapshot
 from iexworker.sandbox.network import Network, Timers
 
 HOST = "127.0.0.1"
+STOP_S = 15.0
+"""What the end may take; an open event stream, which lasts, must not hold it up."""
 TINY_S = 2
 """Reference time of the test's own category: 14 s to contribute, 4 s to reveal, 20 s in all."""
 
@@ -52,12 +53,10 @@ class Server:
             threading.Event().wait(0.05)
         raise AssertionError("the server does not answer")
 
-    def stop(self) -> float:
-        """Send SIGTERM; return how long the end took."""
-        began = time.monotonic()
+    def stop(self) -> int:
+        """Send SIGTERM; return the exit code."""
         self.process.terminate()
-        assert self.process.wait(10) == 0, self._log.read_text()[-3000:]
-        return time.monotonic() - began
+        return self.process.wait(STOP_S)
 
     def kill(self) -> None:
         self.process.kill()
