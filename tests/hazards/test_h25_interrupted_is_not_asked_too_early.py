@@ -6,7 +6,8 @@ Ours asks only when a grant is lost, and then not before everything is acknowled
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterable
+from unittest.mock import patch
 
 import pytest
 from process import Place, play
@@ -15,13 +16,27 @@ from teeth import shows_teeth
 
 from iexworker.sandbox.models import Task
 from iexworker.task import grants
+from iexworker.task.replicate import Replicate
 
-WATCHED_S = 0.5
+LOOKS = 2
+"""How often it is looked whether to ask is harmless, before we believe that it waits."""
 
 
 def scenario(place: Place) -> None:
-    revealed, lost = reveal_unreported_and_grant_lost(place)
-    time.sleep(WATCHED_S)
+    looks = 0
+    is_quiet = grants.quiet
+
+    def quiet(replicates: Iterable[Replicate]) -> bool:
+        nonlocal looks
+        looks += 1
+        return is_quiet(replicates)
+
+    with patch.object(grants, "quiet", quiet):
+        revealed, lost = reveal_unreported_and_grant_lost(place)
+        place.until(
+            lambda: looks >= LOOKS or "interrupted" in place.core.calls,
+            lambda: "looks for interrupted work",
+        )
     assert "interrupted" not in place.core.calls, "asked while a reveal was unreported"
     place.core.unavailable.clear()
     place.completes(revealed)
@@ -42,8 +57,8 @@ def reveal_unreported_and_grant_lost(place: Place) -> tuple[Task, Task]:
     return revealed, lost
 
 
-def upstream(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(grants, "quiet", lambda _: True)
+def upstream(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grants, "quiet", lambda _: True)
 
 
 def test_interrupted_work_is_asked_for_when_it_does_no_harm() -> None:
