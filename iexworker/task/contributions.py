@@ -23,7 +23,7 @@ from iexworker.chain.models import (
 from iexworker.core.messages import ChainReceipt, Profile, WorkerpoolAuthorization
 from iexworker.errors import ChainError
 from iexworker.task import leftovers, orders, rebuild
-from iexworker.task.duties import Sighting
+from iexworker.task.partners import Sighting
 from iexworker.task.replicate import Replicate
 
 SETTLE_BLOCKS = 12

@@ -35,8 +35,8 @@ from iexworker.chain.outbox import Outbox
 from iexworker.chain.wallet import Wallet
 from iexworker.core.messages import ZERO_ADDRESS, ChainReceipt, WorkerpoolAuthorization
 from iexworker.errors import ChainError
-from iexworker.task.duties import Sighting
 from iexworker.task.journal import JournalKey, connect
+from iexworker.task.partners import Sighting
 from iexworker.task.replicate import Replicate, Step
 
 READERS = 3

@@ -10,15 +10,13 @@ import asyncio
 import dataclasses
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from iexworker.chain.hashing import result_hash
-from iexworker.chain.models import ChainTask, Contribution, TaskDescription
+from iexworker.chain.models import TaskDescription
 from iexworker.compute.folders import remove_tree
-from iexworker.core.messages import WorkerpoolAuthorization
 from iexworker.errors import ChainError, Unavailable
 from iexworker.shared.channels import Outcome
 from iexworker.task import orders
@@ -29,16 +27,15 @@ from iexworker.task.events import (
     Observe,
     Observed,
     Prepared,
-    SchedulerSaw,
     StepDone,
     StopWork,
     Transact,
 )
-from iexworker.task.handovers import Handovers, Outbox
+from iexworker.task.handovers import Handovers
+from iexworker.task.partners import Partners
 from iexworker.task.replicate import Replicate, Step
 from iexworker.task.runner import Runner
 from iexworker.task.sender import Sender, pauses
-from iexworker.task.slots import Slots
 
 START_PATIENCE_S = 60.0
 """How long a grant's first checks wait for a chain node that does not answer."""
@@ -49,67 +46,6 @@ RETURN_PATIENCE_S = 5.0
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """Task and own contribution at one head of the chain."""
-
-    task: ChainTask
-    contribution: Contribution
-    head_s: int
-
-
-class Chain(Outbox, Protocol):
-    """The chain as the duties need it; every call may raise `ChainError`."""
-
-    async def describe(self, replicate: Replicate) -> TaskDescription | None:
-        """Return what the task is, None when the chain does not know it."""
-
-    async def authorized(
-        self, authorization: WorkerpoolAuthorization, description: TaskDescription
-    ) -> bool:
-        """Tell whether the contract will take the authorisation."""
-
-    async def cannot_contribute(
-        self, replicate: Replicate, description: TaskDescription
-    ) -> str | None:
-        """Return the cause that forbids to go on (docs/spec/05, 5.1), None when all is well."""
-
-    async def enough_gas(self) -> bool:
-        """Tell whether the wallet can pay for a transaction."""
-
-    async def sight(self, task_id: str) -> Sighting:
-        """Read task and own contribution."""
-
-
-class Containers(Protocol):
-    """The Docker engine as the duties need it; calls block."""
-
-    def kill_task(self, task_id: str) -> None:
-        """Kill and remove the task's containers."""
-
-    def remove_others(self, computing: Collection[str]) -> None:
-        """Kill and remove this wallet's containers but for those of these tasks."""
-
-
-@dataclass(frozen=True, slots=True)
-class Partners:
-    """Whom the duties work with."""
-
-    chain: Chain
-    slots: Slots
-    containers: Containers
-    folder_of: Callable[[str], Path]
-    subscribe: Callable[[str], None]
-    unsubscribe: Callable[[str], None]
-    upload: Callable[[Replicate, TaskDescription, Path], Awaitable[str]]
-    """Upload the result; returns the link text, "" when there is none to be had."""
-    scheduler_task: Callable[[str], Awaitable[SchedulerSaw]]
-    returned_s: Callable[[], float]
-    """The monotonic instant since when the scheduler may have pushed to us again."""
-    tee_refusal: Callable[[TaskDescription], str | None]
-    """The cause for which a task cannot be run on this worker, None for one that can."""
 
 
 class TaskDuties:

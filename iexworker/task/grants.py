@@ -17,7 +17,7 @@ from typing import Protocol
 from iexworker.chain.models import Head
 from iexworker.core.messages import AbortCause, Notification, Profile, ReplicateStatus
 from iexworker.task import leftovers, rebuild
-from iexworker.task.duties import Sighting
+from iexworker.task.partners import Sighting
 from iexworker.task.replicate import Replicate, Step, Work
 
 QUIET_POLL_S = 0.5

@@ -28,11 +28,12 @@ from iexworker.shared.channels import Outcome
 from iexworker.task import events, orders
 from iexworker.task.contributions import Contributions
 from iexworker.task.demand import Demand, Market
-from iexworker.task.duties import Containers, Partners, TaskDuties, patiently
+from iexworker.task.duties import TaskDuties, patiently
 from iexworker.task.grants import Grants
 from iexworker.task.inquiries import Inquiries
 from iexworker.task.journal import Journal
 from iexworker.task.observer import Observer
+from iexworker.task.partners import Containers, Partners
 from iexworker.task.probes import ChainProbe, HostProbe
 from iexworker.task.recovery import Recovery
 from iexworker.task.relations import Relations

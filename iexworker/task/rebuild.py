@@ -19,9 +19,9 @@ from iexworker.core.messages import (
     WorkerpoolAuthorization,
 )
 from iexworker.task import lifecycle
-from iexworker.task.duties import Sighting
 from iexworker.task.leftovers import Kept
 from iexworker.task.moves import abort, begin_redo
+from iexworker.task.partners import Sighting
 from iexworker.task.replicate import STATUSES, Replicate, Step, Update, Work
 
 _S = ReplicateStatus

@@ -40,9 +40,10 @@ from iexworker.sandbox.network import Timers
 from iexworker.sandbox.replicates import Verdict
 from iexworker.shared.channels import Channel, Order, Outcome
 from iexworker.task import duties, events, sender
-from iexworker.task.duties import Partners, TaskDuties
+from iexworker.task.duties import TaskDuties
 from iexworker.task.journal import Journal, connect
 from iexworker.task.observer import SLOW_S, Observer
+from iexworker.task.partners import Partners
 from iexworker.task.replicate import Replicate, Step, Update
 from iexworker.task.runner import Runner
 from iexworker.task.sender import Sender

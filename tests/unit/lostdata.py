@@ -22,7 +22,7 @@ from iexworker.chain.models import (
 )
 from iexworker.core.messages import ZERO_BYTES32, ChainReceipt
 from iexworker.errors import ChainError
-from iexworker.task.duties import Sighting
+from iexworker.task.partners import Sighting
 from iexworker.task.replicate import Replicate
 
 WALLET = "0x" + "11" * 20

@@ -26,8 +26,8 @@ from iexworker.core.messages import (
 )
 from iexworker.errors import SchedulerError
 from iexworker.task import grants, rebuild
-from iexworker.task.duties import Sighting
 from iexworker.task.grants import Grants, quiet
+from iexworker.task.partners import Sighting
 from iexworker.task.replicate import Replicate, Step, Update, Work
 
 S, N = ReplicateStatus, NotificationType

@@ -31,7 +31,6 @@ from iexworker.core.messages import (
     ReplicateStatus,
 )
 from iexworker.task import lifecycle, rebuild
-from iexworker.task.duties import Sighting
 from iexworker.task.events import (
     Answered,
     DoStep,
@@ -47,6 +46,7 @@ from iexworker.task.events import (
     Transact,
 )
 from iexworker.task.leftovers import Kept
+from iexworker.task.partners import Sighting
 from iexworker.task.replicate import Redo, Replicate, Step, Update, Work
 
 S, N = ReplicateStatus, NotificationType

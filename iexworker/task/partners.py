@@ -1,0 +1,76 @@
+"""Whom the duties work with: chain, slots, containers, scheduler and proxy, as they need them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from iexworker.chain.models import ChainTask, Contribution, TaskDescription
+from iexworker.core.messages import WorkerpoolAuthorization
+from iexworker.task.events import SchedulerSaw
+from iexworker.task.handovers import Outbox
+from iexworker.task.replicate import Replicate
+from iexworker.task.slots import Slots
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Task and own contribution at one head of the chain."""
+
+    task: ChainTask
+    contribution: Contribution
+    head_s: int
+
+
+class Chain(Outbox, Protocol):
+    """The chain as the duties need it; every call may raise `ChainError`."""
+
+    async def describe(self, replicate: Replicate) -> TaskDescription | None:
+        """Return what the task is, None when the chain does not know it."""
+
+    async def authorized(
+        self, authorization: WorkerpoolAuthorization, description: TaskDescription
+    ) -> bool:
+        """Tell whether the contract will take the authorisation."""
+
+    async def cannot_contribute(
+        self, replicate: Replicate, description: TaskDescription
+    ) -> str | None:
+        """Return the cause that forbids to go on (docs/spec/05, 5.1), None when all is well."""
+
+    async def enough_gas(self) -> bool:
+        """Tell whether the wallet can pay for a transaction."""
+
+    async def sight(self, task_id: str) -> Sighting:
+        """Read task and own contribution."""
+
+
+class Containers(Protocol):
+    """The Docker engine as the duties need it; calls block."""
+
+    def kill_task(self, task_id: str) -> None:
+        """Kill and remove the task's containers."""
+
+    def remove_others(self, computing: Collection[str]) -> None:
+        """Kill and remove this wallet's containers but for those of these tasks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partners:
+    """Whom the duties work with."""
+
+    chain: Chain
+    slots: Slots
+    containers: Containers
+    folder_of: Callable[[str], Path]
+    subscribe: Callable[[str], None]
+    unsubscribe: Callable[[str], None]
+    upload: Callable[[Replicate, TaskDescription, Path], Awaitable[str]]
+    """Upload the result; returns the link text, "" when there is none to be had."""
+    scheduler_task: Callable[[str], Awaitable[SchedulerSaw]]
+    returned_s: Callable[[], float]
+    """The monotonic instant since when the scheduler may have pushed to us again."""
+    tee_refusal: Callable[[TaskDescription], str | None]
+    """The cause for which a task cannot be run on this worker, None for one that can."""
