@@ -111,3 +111,17 @@ class Failed:
 
 
 Result = Mined | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What became of a wallet's transactions since the start of the process."""
+
+    success: int = 0
+    """Mined with receipt status 1; one that a reorganised chain mines twice counts twice."""
+    failure: int = 0
+    """Mined and reverted."""
+    replaced: int = 0
+    """Never mined: another transaction took the nonce."""
+    pending: int = 0
+    """Signed and undecided, now."""

@@ -197,14 +197,14 @@ class Ledger:
             tx_hash,
         )
 
-    def any_in_flight(self) -> bool:
-        """Tell whether any transaction may still be mined, an empty transfer for one."""
+    def pending(self) -> int:
+        """Count the transactions that may still be mined, empty transfers too."""
         found = self._execute(
-            "SELECT 1 FROM transactions WHERE key=? AND state IN (?, ?)",
+            "SELECT count(*) FROM transactions WHERE key=? AND state IN (?, ?)",
             self._key,
             *(state.value for state in FREE),
         )
-        return found.fetchone() is not None
+        return int(found.fetchone()[0])
 
     def settle(self, tx_hash: str, state: TransactionState, block_number: int | None) -> None:
         """Write down what became of a transaction, or that it is free again after all."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ from iexworker.chain.actions import (
     Failed,
     Mined,
     Result,
+    Tally,
     Transaction,
     TransactionState,
 )
@@ -63,6 +65,7 @@ class Outbox:
         self._clock = clock
         self._monotonic = monotonic
         self._results: list[Result] = []
+        self._ended: Counter[TransactionState] = Counter()
         # What was seen since when, by the monotonic clock; a new process learns it again.
         self._tried_at: dict[str, float] = {}
         self._refused_at: dict[ActionKey, float] = {}
@@ -113,7 +116,17 @@ class Outbox:
     @property
     def busy(self) -> bool:
         """Whether anything is under way: an action undecided, or a nonce to be freed."""
-        return bool(self._ledger.open_entries()) or self._ledger.any_in_flight()
+        return bool(self._ledger.open_entries()) or self._ledger.pending() > 0
+
+    @property
+    def tally(self) -> Tally:
+        """What became of the transactions since this outbox was made."""
+        return Tally(
+            success=self._ended[TransactionState.MINED],
+            failure=self._ended[TransactionState.REVERTED],
+            replaced=self._ended[TransactionState.VOID],
+            pending=self._ledger.pending(),
+        )
 
     def entry(self, task_id: str, kind: ActionKind) -> Entry | None:
         """Return where an action stands, None when it was never submitted."""
@@ -224,6 +237,7 @@ class Outbox:
             current[fate.tx_hash] = replace(
                 before, state=fate.state, block_number=fate.block_number
             )
+            self._ended[fate.state] += 1
             self._chronicle.fate(before, fate)
         return list(current.values())
 

@@ -74,6 +74,8 @@ class Facts:
     disk_text: str = _by(SCHEDULING, "")
     gas_ok: bool | None = _by(SCHEDULING)
     gas_text: str = _by(SCHEDULING, "")
+    stake_text: str = _by(SCHEDULING, "")
+    """Why the wallet's deposit keeps work away."""
     gpu_text: str = _by(SCHEDULING, "")
     """Why the declared GPU cannot be used."""
     tasks_open: int | None = _by(SCHEDULING)

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from iexworker.chain import abi, gas, preflight
 from iexworker.chain import authorization as words
-from iexworker.chain.actions import Action, Result
+from iexworker.chain.actions import Action, Result, Tally
 from iexworker.chain.gas import PriceRule
 from iexworker.chain.hub import Hub
 from iexworker.chain.ledger import Ledger
@@ -69,6 +69,9 @@ class Desk:
         self.key: JournalKey
         self.wake = asyncio.Event()
         """Set when the outbox has something new to do."""
+        self.tally = Tally()
+        self.stake_wanted_nrlc = 0
+        """What the last task locks, where the deposit did not cover it; else 0."""
 
     def open(self, journal_path: Path) -> None:
         """Check that the node is on the right chain, then make the outbox; raises `ChainError`.
@@ -161,6 +164,8 @@ class Desk:
             now_s=view.head.timestamp_s,
         )
         causes = preflight.contribution_causes(facts, replicate.profile)
+        if "STAKE_TOO_LOW" in causes:
+            self.stake_wanted_nrlc = description.worker_stake
         return causes[0] if causes else None
 
     async def enough_gas(self) -> bool:
@@ -172,6 +177,10 @@ class Desk:
         sidechain = self.configuration.sidechain
         balance = None if sidechain else await self._read(Hub.balance)
         return gas.reserve(balance, self._prices.cap_wei, sidechain=sidechain)
+
+    async def deposit_nrlc(self) -> int:
+        """Return the wallet's free stake, which the next contribution can lock."""
+        return (await self._read(Hub.account)).stake
 
     async def head(self) -> Head:
         """Return the newest block."""
@@ -226,6 +235,7 @@ class Desk:
 
         def turn() -> tuple[list[Result], bool]:
             results = self._outbox.step()
+            self.tally = self._outbox.tally
             return results, self._outbox.busy
 
         return await asyncio.get_running_loop().run_in_executor(self._sender, turn)

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iexworker.chain.actions import Failed, Mined, Result
+from iexworker.chain.actions import Failed, Result
 from iexworker.chain.gas import PriceRule
 from iexworker.chain.models import ActionKind, TaskDescription
 from iexworker.chain.wallet import Wallet
@@ -34,7 +34,7 @@ from iexworker.task.inquiries import Inquiries
 from iexworker.task.journal import Journal
 from iexworker.task.observer import Observer
 from iexworker.task.partners import Containers, Partners
-from iexworker.task.probes import ChainProbe, HostProbe
+from iexworker.task.probes import ChainProbe, HostProbe, StakeProbe
 from iexworker.task.recovery import Recovery
 from iexworker.task.relations import Relations
 from iexworker.task.replicate import Replicate, Step, Update
@@ -96,7 +96,6 @@ class Office:
         self._inquiries = Inquiries(client, tokens, wallet.address)
         self._duties: TaskDuties
         self._journal_errors = 0
-        self._transactions = {Mined: 0, Failed: 0}
         self._draining = False
         # Without a chain node nobody takes these up, and just then an operator asks for them.
         self._kept = journal.all_replicates()
@@ -111,6 +110,7 @@ class Office:
         terms = await self._relations.terms()
         self._desk = await self._open_desk(terms, await importing)
         probe = ChainProbe(self._facts, self._desk)
+        stake = StakeProbe(self._facts, self._desk)
         runner = self._make_runner()
         complete = self._journal.is_rebuilt(self._desk.key)
         if complete:
@@ -121,9 +121,9 @@ class Office:
         observer = Observer(
             runner.replicates, self._duties.observe, self._desk.configuration.block_time_s
         )
-        demand = Demand(self._market(probe, recovery))
+        demand = Demand(self._market(probe, stake, recovery))
         async with asyncio.TaskGroup() as group:
-            for part in (recovery, probe, observer, demand):
+            for part in (recovery, probe, stake, observer, demand):
                 group.create_task(part.run())
             group.create_task(self._turn_outbox())
 
@@ -155,10 +155,16 @@ class Office:
             tasks_open=len(replicates),
             stake_at_risk=len(at_risk),
             nearest_reveal_deadline_s=min(known, default=None),
-            tx_success=self._transactions[Mined],
-            tx_failure=self._transactions[Failed],
             journal_errors=self._journal_errors,
         )
+        if runner is not None:
+            tally = self._desk.tally
+            self._facts.set(
+                tx_success=tally.success,
+                tx_failure=tally.failure,
+                tx_replaced=tally.replaced,
+                tx_pending=tally.pending,
+            )
 
     def _reveal_deadlines_s(self, replicates: Sequence[Replicate]) -> list[int]:
         """Return those that the chain has shown."""
@@ -273,7 +279,7 @@ class Office:
 
         return await asyncio.get_running_loop().run_in_executor(self._updates, send)
 
-    def _market(self, probe: ChainProbe, recovery: Recovery) -> Market:
+    def _market(self, probe: ChainProbe, stake: StakeProbe, recovery: Recovery) -> Market:
         return Market(
             obstacles=(
                 lambda: "the worker is stopping" if self._draining else "",
@@ -282,6 +288,7 @@ class Office:
                 recovery.obstacle,
                 lambda: self._host.obstacle,
                 probe.obstacle,
+                stake.obstacle,
                 self._slots_obstacle,
             ),
             period_s=self._period_s,
@@ -347,7 +354,6 @@ class Office:
             await _first(self._desk.wake.wait(), poll_s if busy else OUTBOX_WATCH_S)
 
     async def _transacted(self, result: Result) -> None:
-        self._transactions[type(result)] += 1
         step = _STEPS.get(result.kind)
         if step is None or self._runner is None:
             return

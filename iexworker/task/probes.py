@@ -1,4 +1,4 @@
-"""What scheduling looks at for itself before it asks for work: Docker, GPU, disk, gas, chain head.
+"""What scheduling looks at before it asks for work: Docker, GPU, disk, gas, stake, chain head.
 
 Each finding is put on the board, where readiness and the status read it, and kept as the
 obstacle that it is to the next request for work.
@@ -25,6 +25,8 @@ HEAD_EVERY_S = 5.0
 """As upstream polls it (docs/spec/05, 5.4)."""
 HOST_EVERY_S = 10.0
 HEAD_FRESH_S = 60.0
+STAKE_PAUSE_S = 600.0
+"""After a deposit that was too low: tasks of other deals may lock less."""
 MIN_FREE_BYTES = 512 * 1024 * 1024
 """Less, and a task is more likely to fill the disk than to end well."""
 
@@ -171,3 +173,56 @@ class ChainProbe:
         if reserve.enough:
             return ""
         return f"wallet {self._desk.key.wallet} cannot pay for one transaction: send it gas money"
+
+
+class StakeProbe:
+    """The wallet's deposit, from the first task on that it did not cover."""
+
+    def __init__(
+        self, facts: FactsBoard, desk: Desk, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._facts = facts
+        self._desk = desk
+        self._clock = clock
+        self._since_s = 0.0
+        self._wanted_nrlc = 0
+
+    def obstacle(self) -> str:
+        """Return why the deposit forbids to ask for work, empty when it does not."""
+        wanted = self._desk.stake_wanted_nrlc
+        if wanted and not self._wanted_nrlc:
+            self._since_s = self._clock()
+            self._wanted_nrlc = wanted
+            self._facts.set(stake_text=self._words)
+            log.error("stake too low", extra={"reason": self._words})
+        return self._words
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            await self.look()
+            await asyncio.sleep(HEAD_EVERY_S)
+
+    async def look(self) -> None:
+        """Look once whether the deposit covers what was wanted, or the pause is over."""
+        if not self.obstacle():
+            return
+        try:
+            covered = await self._desk.deposit_nrlc() >= self._wanted_nrlc
+        except Unavailable as error:
+            log.warning("deposit not read", extra={"error": str(error)})
+            covered = False
+        if covered or self._clock() - self._since_s > STAKE_PAUSE_S:
+            log.info("work is asked for again", extra={"deposit_covers_stake": covered})
+            self._desk.stake_wanted_nrlc = self._wanted_nrlc = 0
+            self._facts.set(stake_text="")
+
+    @property
+    def _words(self) -> str:
+        if not self._wanted_nrlc:
+            return ""
+        return (
+            f"the deposit of wallet {self._desk.key.wallet} does not cover the "
+            f"{self._wanted_nrlc} nRLC that the last task locks: deposit more; work is asked for "
+            f"again then, or after {STAKE_PAUSE_S / 60:.0f} minutes"
+        )

@@ -87,6 +87,7 @@ def examine(source: Source) -> Health:
         "chain": _chain,
         "docker": _docker,
         "gas": _gas,
+        "stake": _stake,
         "gpu": _gpu,
     }
     components = {
@@ -167,6 +168,10 @@ def _docker(facts: Facts, now: float) -> Component:
 
 def _gas(facts: Facts, now: float) -> Component:
     return _told("the wallet's balance", facts.gas_ok, facts.gas_text)
+
+
+def _stake(facts: Facts, now: float) -> Component:
+    return _out(facts.stake_text) if facts.stake_text else _up()
 
 
 def _gpu(facts: Facts, now: float) -> Component:

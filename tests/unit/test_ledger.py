@@ -100,7 +100,7 @@ def test_a_transaction_is_kept_with_its_price_and_bytes(ledger: Ledger) -> None:
     assert ledger.transactions(EVER) == [SIGNED]
     assert ledger.in_flight(ACTION.key)
     assert not ledger.in_flight(("0x02", ActionKind.CONTRIBUTE))
-    assert ledger.any_in_flight()
+    assert ledger.pending() == 1
 
 
 def test_the_first_broadcast_counts(ledger: Ledger) -> None:
@@ -126,7 +126,7 @@ def test_settled_transactions_show_while_they_are_watched(ledger: Ledger) -> Non
     assert ledger.transactions(51) == []
     (found,) = ledger.transactions(50)
     assert (found.state, found.block_number) == (TransactionState.MINED, 50)
-    assert not ledger.any_in_flight()
+    assert ledger.pending() == 0
     assert ledger.newest_block() == 50
 
 

@@ -23,7 +23,7 @@ from pocketchain import (
     task,
 )
 
-from iexworker.chain.actions import Action, Failed, Mined, Result, TransactionState
+from iexworker.chain.actions import Action, Failed, Mined, Result, Tally, TransactionState
 from iexworker.chain.evidence import Answer
 from iexworker.chain.gas import PriceRule
 from iexworker.chain.ledger import SCHEMA, Ledger
@@ -207,6 +207,22 @@ def test_what_waits_three_blocks_is_replaced_at_the_same_nonce(bench: Bench) -> 
 
     assert [type(one) for one in results] == [Mined]
     assert [(one.nonce, one.price_wei) for one in bench.signed] == [(0, 1_300), (0, 3_899)]
+
+
+def test_what_became_of_transactions_is_counted(bench: Bench) -> None:
+    bench.outbox.submit(contribute(task(1)))
+    bench.outbox.step()
+    assert bench.outbox.tally == Tally(pending=1)
+    bench.chain.least_wei = bench.chain.network_wei = 3_000
+    bench.mine(2)
+    bench.turn(4)
+    assert bench.outbox.tally == Tally(success=1, replaced=1)
+    bench.chain.revealing.add(task(1))
+    bench.outbox.submit(reveal(task(1)))
+    bench.outbox.step()
+    bench.chain.revealing.clear()
+    bench.turn()
+    assert bench.outbox.tally == Tally(success=1, failure=1, replaced=1)
 
 
 def test_at_the_cap_the_same_bytes_wait_and_it_is_said_once(
@@ -729,7 +745,7 @@ class Histories(RuleBasedStateMachine):
         for _ in range(40):
             for result in self.bench.turn():
                 self._check(result)
-        assert not self.bench.ledger.any_in_flight()
+        assert self.bench.ledger.pending() == 0
         assert self.chain.nonces.latest == self.chain.nonces.pending
         for entry in self.bench.ledger.open_entries():
             # A reveal waits for its contribution, which a reorganisation took away.

@@ -130,6 +130,7 @@ def test_a_worker_with_all_it_needs_is_ready(ready: WebWorker) -> None:
         ({"docker_ok": False, "docker_text": "no socket"}, "docker", "no socket"),
         ({"docker_ok": None}, "docker", "Docker has not been checked yet"),
         ({"gas_ok": False}, "gas", "the wallet's balance is not usable"),
+        ({"stake_text": "deposit more"}, "stake", "deposit more"),
         ({"gpu_text": "nvidia-smi not found"}, "gpu", "nvidia-smi not found"),
         ({"disk_ok": False, "disk_text": "1 GiB needed"}, "disk", "1 GiB needed"),
         ({"disk_ok": False}, "disk", "too little room"),
