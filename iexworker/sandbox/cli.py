@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iexworker.errors import EXIT_OK, SandboxError
-from iexworker.sandbox import children, stack
+from iexworker.sandbox import children, stack, trouble
+from iexworker.sandbox.book import Book
+from iexworker.sandbox.models import Profile
 from iexworker.sandbox.network import Network, Timers
 from iexworker.sandbox.stack import DEFAULT_PORTS, Options
 
@@ -200,9 +202,12 @@ def _demo_image(network: Network) -> str:
 def _tasks(options: argparse.Namespace) -> int:
     from iexworker.sandbox import history
 
-    found = history.tasks(_chain(stack.running(options.dir)))
+    network = stack.running(options.dir)
+    chain = _chain(network)
+    found, troubles = history.tasks(chain), _troubles(network, chain)
     if options.json:
-        _say(json.dumps([_as_json(one) for one in found], indent=2))
+        told = [_as_json(one) | {"troubles": troubles.get(one.task_id, [])} for one in found]
+        _say(json.dumps(told, indent=2))
         return EXIT_OK
     if not found:
         _say("no task was bought yet: see `iexworker sandbox deal --help`")
@@ -211,7 +216,20 @@ def _tasks(options: argparse.Namespace) -> int:
             f"{name} (unrevealed)" for name in one.contributors
         )
         _say(f"{one.task_id}  {one.status:<9}  {by or '-'}")
+        for words in troubles.get(one.task_id, []):
+            _say(f"    {words}")
+    if any(set(words) - {trouble.NOT_TAKEN} for words in troubles.values()):
+        _say(trouble.WHERE_TO_LOOK)
     return EXIT_OK
+
+
+def _troubles(network: Network, chain: LocalChain) -> dict[str, list[str]]:
+    """Say of each task what the scheduler knows to be wrong with it."""
+    book, profile = Book(network.book_path), Profile(network.profile)
+    names = {account.address.lower(): role for role, account in chain.accounts.items()}
+    found = {name: trouble.of_both(task, profile, names) for name, task in book.tasks.items()}
+    book.close()
+    return found
 
 
 def _as_json(task: Task) -> dict[str, Any]:

@@ -116,6 +116,11 @@ class Network:
         return self.path / "store"
 
     @property
+    def book_path(self) -> Path:
+        """The scheduler's database."""
+        return self.path / "scheduler.sqlite"
+
+    @property
     def logs_path(self) -> Path:
         """One log a component."""
         return logs_folder(self.path)

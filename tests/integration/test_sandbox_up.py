@@ -17,12 +17,13 @@ from pathlib import Path
 
 import pytest
 import requests
+from crowd import served
 from eth_account.messages import encode_defunct
 from eth_utils.crypto import keccak
 from liveworker import LiveWorker, Stage, eventually
 
 from iexworker.errors import SandboxError
-from iexworker.sandbox import chain, cli, image, ports, stack, worker_env
+from iexworker.sandbox import chain, cli, image, ports, stack, trouble, worker_env
 from iexworker.sandbox.chain import LocalChain
 from iexworker.sandbox.children import Child, Records
 from iexworker.sandbox.network import Network
@@ -294,6 +295,52 @@ def test_a_start_that_fails_leaves_nothing_running(
     assert len(started) == 2
     assert not any(alive() for alive in started)
     assert not stack.has_state(folder)
+
+
+@pytest.mark.parametrize("profile", ["9", "8"])
+def test_a_developer_is_told_why_tasks_failed_and_where_to_look(
+    profile: str, tmp_path: Path, say: Callable[..., str]
+) -> None:
+    (tmp_path / "files").mkdir()
+    with served(tmp_path / "files") as url:
+        stage = Stage(tmp_path / "network", profile, 300)
+        worker, registry = LiveWorker(stage, slots=3), stage.network.registry_address
+        inputs = {
+            "iexec_input_files": [f"{url}/nothing"],
+            "iexec_result_storage_provider": "ipfs",
+            "iexec_result_storage_proxy": stage.network.proxy_url,
+        }
+        try:
+            worker.start()
+            (failing,) = stage.buy("fail=3")
+            (imageless,) = stage.buy(image=f"{registry}/nothing:1")
+            (inputless,) = stage.buy(params=json.dumps(inputs))
+            every = (failing, imageless, inputless)
+            with worker.explained():
+                eventually(
+                    lambda: all(worker.lines("task ended", f"task={task}") for task in every),
+                    "the worker has ended them",
+                )
+            where = ("--dir", stage.network.directory)
+            told = say("tasks", *where).splitlines()
+            report = {one["taskId"]: one for one in json.loads(say("tasks", *where, "--json"))}
+            log = say("logs", "server", *where, "-n", "1000").splitlines()
+        finally:
+            worker.stop()
+            stage.close()
+    expected = {
+        failing: "worker1: the app ended with exit code 3 (APP_COMPUTE_FAILED)",
+        imageless: f"worker1: the image {registry}/nothing:1 cannot be pulled: was it pushed, ",
+        inputless: "worker1: an input file cannot be downloaded: does each address in iexec_input",
+    }
+    for task, words in expected.items():
+        place = next(number for number, line in enumerate(told) if line.startswith(task))
+        assert told[place + 1].startswith(f"    {words}")
+        assert [one[: len(words)] for one in report[task]["troubles"]] == [words]
+        why = words.partition(": ")[2]
+        assert any(f"task={task}" in line and f'why="{why}' in line for line in log)
+    assert told[-1] == trouble.WHERE_TO_LOOK
+    assert "    | failing as told, with 3" in log
 
 
 @pytest.mark.parametrize("profile", ["9", "8"])
