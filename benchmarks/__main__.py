@@ -95,7 +95,7 @@ def _network() -> Iterator[Network]:
         try:
             yield network
         finally:
-            stack.down(directory)
+            stack.down(directory, delete=True)
 
 
 def _say(text: str) -> None:

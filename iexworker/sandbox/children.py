@@ -50,8 +50,7 @@ class Child:
 
     def log_tail(self, lines_shown: int = LOG_LINES_SHOWN) -> str:
         """Give the last lines that it wrote."""
-        lines = Path(self.log).read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(lines[-lines_shown:])
+        return tail(Path(self.log), lines_shown)
 
     def died(self) -> SandboxError:
         """Make the error that tells how it ended before it was ready."""
@@ -77,6 +76,12 @@ def _stat(pid: int) -> tuple[str, int]:
         return "", -1
     fields = text.rpartition(")")[2].split()
     return fields[0], int(fields[19])
+
+
+def tail(log: Path, lines_shown: int) -> str:
+    """Give the last lines of a log."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join(lines[-lines_shown:])
 
 
 def start(

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iexworker.errors import EXIT_OK, SandboxError
-from iexworker.sandbox import stack
+from iexworker.sandbox import children, stack, trouble
+from iexworker.sandbox.book import Book
+from iexworker.sandbox.models import Profile
 from iexworker.sandbox.network import Network, Timers
 from iexworker.sandbox.stack import DEFAULT_PORTS, Options
 
@@ -35,8 +37,12 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     _add_deal(own)
     _add_tasks(own)
     _add_result(own)
-    down = _add(own, "down", _down, "stop the network and delete its folder")
-    down.description = "Stops every component, takes the images out of Docker, deletes the folder."
+    down = _add(own, "down", _down, "stop the network; its state is kept")
+    down.description = (
+        "Stops every component and takes the images out of Docker. The folder keeps the state, "
+        "with which `up` goes on."
+    )
+    down.add_argument("--delete", action="store_true", help="delete the folder with the state too")
     logs = _add(own, "logs", _logs, "print the components' logs")
     logs.add_argument("component", nargs="?", choices=stack.COMPONENTS, help="default: all")
     logs.add_argument("-n", "--lines", type=int, default=20, metavar="N", help="the last N")
@@ -56,11 +62,11 @@ def _add(own: Any, name: str, verb: Any, help_: str) -> argparse.ArgumentParser:
 
 
 def _add_up(own: Any) -> None:  # noqa: ANN401 - as above
-    up = _add(own, "up", _up, "start the network, unless it is up")
+    up = _add(own, "up", _up, "start the network, or start it again with the state it had")
     up.add_argument("--profile", choices=("9", "8"), help="generation of the scheduler (9)")
     up.add_argument("--listen", metavar="ADDR", help="address to bind and advertise (127.0.0.1)")
-    up.add_argument("--block-time", type=float, default=1.0, metavar="S", help="seconds (1)")
-    up.add_argument("--fresh", action="store_true", help="stop and forget the one that is up")
+    up.add_argument("--block-time", type=float, metavar="S", help="seconds (1)")
+    up.add_argument("--fresh", action="store_true", help="begin anew, forget the state")
     for name, port in DEFAULT_PORTS.items():
         text = f"port of the {name}; 0: a free one (default: {port}, or a free one)"
         up.add_argument(f"--{name}-port", type=int, metavar="N", help=text)
@@ -73,9 +79,7 @@ def _add_up(own: Any) -> None:  # noqa: ANN401 - as above
         + ", ".join(_timer_names())
         + " (the real scheduler's by default)",
     )
-    up.add_argument(
-        "--ask-period", type=float, default=5.0, metavar="S", help="between two demands (5)"
-    )
+    up.add_argument("--ask-period", type=float, metavar="S", help="between two demands (5)")
     up.add_argument(
         "--category",
         action="append",
@@ -114,8 +118,8 @@ def _add_result(own: Any) -> None:  # noqa: ANN401 - as above
 
 
 def _up(options: argparse.Namespace) -> int:
-    network, started = stack.up(options.dir, _stack_options(options), fresh=options.fresh)
-    _say(f"{'up' if started else 'already up'}: profile {network.profile} in {network.directory}")
+    network, start = stack.up(options.dir, _stack_options(options), fresh=options.fresh)
+    _say(f"{start.value}: profile {network.profile} in {network.directory}")
     for name, address in (
         ("scheduler", network.scheduler_url),
         ("chain", network.chain_rpc),
@@ -140,8 +144,8 @@ def _stack_options(options: argparse.Namespace) -> Options:
         listen=options.listen,
         ports={name: port for name, port in given.items() if port is not None},
         block_time_s=options.block_time,
-        ask_period_ms=round(options.ask_period * 1000),
-        timers=replace(Timers(), **timers),
+        ask_period_ms=None if options.ask_period is None else round(options.ask_period * 1000),
+        timers=replace(Timers(), **timers) if timers else None,
         categories=tuple((name, round(seconds)) for name, seconds in categories),
     )
 
@@ -198,9 +202,12 @@ def _demo_image(network: Network) -> str:
 def _tasks(options: argparse.Namespace) -> int:
     from iexworker.sandbox import history
 
-    found = history.tasks(_chain(stack.running(options.dir)))
+    network = stack.running(options.dir)
+    chain = _chain(network)
+    found, troubles = history.tasks(chain), _troubles(network, chain)
     if options.json:
-        _say(json.dumps([_as_json(one) for one in found], indent=2))
+        told = [_as_json(one) | {"troubles": troubles.get(one.task_id, [])} for one in found]
+        _say(json.dumps(told, indent=2))
         return EXIT_OK
     if not found:
         _say("no task was bought yet: see `iexworker sandbox deal --help`")
@@ -209,7 +216,20 @@ def _tasks(options: argparse.Namespace) -> int:
             f"{name} (unrevealed)" for name in one.contributors
         )
         _say(f"{one.task_id}  {one.status:<9}  {by or '-'}")
+        for words in troubles.get(one.task_id, []):
+            _say(f"    {words}")
+    if any(set(words) - {trouble.NOT_TAKEN} for words in troubles.values()):
+        _say(trouble.WHERE_TO_LOOK)
     return EXIT_OK
+
+
+def _troubles(network: Network, chain: LocalChain) -> dict[str, list[str]]:
+    """Say of each task what the scheduler knows to be wrong with it."""
+    book, profile = Book(network.book_path), Profile(network.profile)
+    names = {account.address.lower(): role for role, account in chain.accounts.items()}
+    found = {name: trouble.of_both(task, profile, names) for name, task in book.tasks.items()}
+    book.close()
+    return found
 
 
 def _as_json(task: Task) -> dict[str, Any]:
@@ -239,16 +259,24 @@ def _result(options: argparse.Namespace) -> int:
 
 
 def _down(options: argparse.Namespace) -> int:
-    stopped = stack.down(options.dir)
+    existed = options.dir.exists()
+    stopped = stack.down(options.dir, delete=options.delete)
     _say(f"stopped: {', '.join(stopped)}" if stopped else "no network was up")
+    if existed and options.delete:
+        _say(f"deleted: {options.dir}")
+    elif stack.has_state(options.dir):
+        where = "" if options.dir == stack.default_directory() else f" --dir {options.dir}"
+        _say(f"its state is kept in {options.dir}")
+        _say(f"  to go on with it: iexworker sandbox up{where}")
+        _say(f"  to delete it:     iexworker sandbox down --delete{where}")
     return EXIT_OK
 
 
 def _logs(options: argparse.Namespace) -> int:
-    for child in stack.components(options.dir):
-        if options.component in (None, child.name):
-            _say(f"--- {child.name} ({child.log})")
-            _say(child.log_tail(options.lines))
+    for name, log in stack.logs(options.dir).items():
+        if options.component in (None, name):
+            _say(f"--- {name} ({log})")
+            _say(children.tail(log, options.lines))
     return EXIT_OK
 
 

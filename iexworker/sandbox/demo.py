@@ -84,7 +84,7 @@ def _network(folder: Path, profile: str, address: str) -> Iterator[Network]:
     try:
         yield network
     finally:
-        stack.down(folder)
+        stack.down(folder, delete=True)
 
 
 @contextlib.contextmanager

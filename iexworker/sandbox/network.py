@@ -15,6 +15,7 @@ from iexworker.sandbox.files import write_whole
 from iexworker.sandbox.registry import Registry
 
 FILE_NAME = "network.json"
+DEPLOYED_NAME = "deployed.json"
 CHAIN_ID = 65535
 KEYSTORE_PASSWORD = "whatever"  # noqa: S105 - opens development keystores only, whose keys are public
 
@@ -98,7 +99,7 @@ class Network:
     @property
     def deployed_path(self) -> Path:
         """Contracts, accounts and chain configuration, written by the deployment."""
-        return self.path / "deployed.json"
+        return self.path / DEPLOYED_NAME
 
     @property
     def scheduler_keystore_path(self) -> Path:
@@ -115,9 +116,14 @@ class Network:
         return self.path / "store"
 
     @property
+    def book_path(self) -> Path:
+        """The scheduler's database."""
+        return self.path / "scheduler.sqlite"
+
+    @property
     def logs_path(self) -> Path:
         """One log a component."""
-        return self.path / "logs"
+        return logs_folder(self.path)
 
     def to_json(self) -> str:
         """Give the text of `network.json`: the fields, with what follows from them for readers."""
@@ -140,6 +146,11 @@ class Network:
     def save(self) -> None:
         """Write `network.json` into the network's folder."""
         write_whole(self.path / FILE_NAME, self.to_json())
+
+
+def logs_folder(directory: Path) -> Path:
+    """Give the folder of the logs of a folder's network."""
+    return directory / "logs"
 
 
 def load(directory: Path) -> Network:

@@ -31,6 +31,8 @@ class Node:
     load_state: Path | None = None
     dump_state: Path | None = None
     """Written when the node is stopped."""
+    dump_interval_s: int | None = None
+    """Written this often too, for a node that is killed."""
 
     def start(self, log: Path) -> Child:
         """Start it and wait until it answers; SandboxError when its port is somebody else's."""
@@ -72,4 +74,6 @@ class Node:
             command += ["--load-state", str(self.load_state)]
         if self.dump_state is not None:
             command += ["--dump-state", str(self.dump_state)]
+        if self.dump_interval_s is not None:
+            command += ["--state-interval", str(self.dump_interval_s)]
         return command

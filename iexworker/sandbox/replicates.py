@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from iexworker.sandbox import workflow
+from iexworker.sandbox import trouble, workflow
 from iexworker.sandbox.book import Book
 from iexworker.sandbox.facts import ChainTaskStatus, ChainUnreachable, ContributionStatus
 from iexworker.sandbox.models import (
@@ -257,10 +257,18 @@ def _tell(task: Task, replicate: Replicate, status: ReplicateStatus, details: De
     if details.exit_code:
         facts["exit_code"] = details.exit_code
     failed = status.value.endswith("FAILED") or bool(details.exit_code)
+    why = trouble.of_replicate(task, replicate) if failed or status is _S.ABORTED else ""
+    if why:
+        facts["why"] = why
     lines = (details.stdout + details.stderr).splitlines()[-LOG_LINES_SHOWN:] if failed else []
     if lines:
-        facts["block"] = "\n".join(f"    | {line}" for line in lines)
+        facts["text_block"] = "\n".join(f"    | {_printable(line)}" for line in lines)
     log.log(logging.WARNING if failed else logging.INFO, "replicate changed", extra=facts)
+
+
+def _printable(line: str) -> str:
+    """Keep what an app wrote from steering the terminal that shows our log."""
+    return "".join(one if one.isprintable() or one == "\t" else "?" for one in line)
 
 
 def _keep(replicate: Replicate, status: ReplicateStatus, details: Details) -> None:

@@ -49,7 +49,7 @@ class SandboxServer:
         store = Store(network.store_path)
         proxy = ResultProxy(profile, clock, ledger, store, network.path / "proxy.sqlite")
         self._broker = Broker()
-        self._book = Book(network.path / "scheduler.sqlite")
+        self._book = Book(network.book_path)
         world = World(
             profile=profile,
             clock=clock,

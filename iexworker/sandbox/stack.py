@@ -1,16 +1,18 @@
-"""Bringing a sandbox network up and taking it down again, with nothing left behind."""
+"""Bringing a sandbox network up and taking it down again; its state stays, unless told."""
 
 from __future__ import annotations
 
 import contextlib
+import enum
 import fcntl
 import ipaddress
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from iexworker.errors import SandboxError
 from iexworker.sandbox import chain, children, network, ports, snapshot, worker_env
@@ -40,11 +42,21 @@ class Options:
     listen: str | None = None
     ports: Mapping[str, int] = field(default_factory=dict)
     """Of the names in `DEFAULT_PORTS`, 0 for a free one; a name that is missing is not minded."""
-    block_time_s: float = 1.0
-    ask_period_ms: int = 5000
-    timers: Timers = field(default_factory=Timers)
+    block_time_s: float | None = None
+    ask_period_ms: int | None = None
+    timers: Timers | None = None
     categories: tuple[tuple[str, int], ...] = ()
     """More than the usual five; their ids follow on."""
+
+
+class Start(enum.Enum):
+    """What `up` did; the value says it to the user."""
+
+    NEW = "up"
+    KEPT = "up again"
+    AFTER_KILL = "up again, maybe without the last minute of the chain (its node had been killed)"
+    TORN = "up again, the chain as at its last start (its node had been killed while it wrote)"
+    NONE = "already up"
 
 
 def default_directory() -> Path:
@@ -53,28 +65,38 @@ def default_directory() -> Path:
     return Path(state) / "iexworker" / "sandbox"
 
 
-def up(directory: Path, options: Options, *, fresh: bool = False) -> tuple[Network, bool]:
-    """Start a network, unless the folder's is up already; tell whether it was started.
+def up(directory: Path, options: Options, *, fresh: bool = False) -> tuple[Network, Start]:
+    """Start a network, unless the folder's is up already; go on with its state, if it has one.
 
     Raises:
-        SandboxError: a component does not start, a port is taken, another kind of network is up.
+        SandboxError: a component does not start, a port is taken, the folder's network is of
+            another kind.
 
     """
     directory = directory.absolute()
     _require_ours(directory)
     directory.mkdir(parents=True, exist_ok=True)
     with _locked(directory):
-        if fresh or not _whole(directory):
+        if fresh or not has_state(directory):
+            _forget_images(directory)
             _stop(directory)
             _empty(directory)
-            return _start(directory, options), True
+            return _start_new(directory, options), Start.NEW
         found = network.load(directory)
-        _require_same(found, options)
-        return found, False
+        if _whole(directory):
+            _require_same(found, options, "is up")
+            return found, Start.NONE
+        _require_same(replace(found, **_new_ports(options)), options, "is kept")
+        found = replace(found, directory=str(directory))
+        kind = _stop_for_restart(found)
+        return _start_again(found, options), kind
 
 
-def down(directory: Path) -> list[str]:
-    """Stop the network of a folder and delete the folder; give the names of what was stopped."""
+def down(directory: Path, *, delete: bool = False) -> list[str]:
+    """Stop the network of a folder, keep or delete its state; give the names of what was stopped.
+
+    The Docker engine keeps none of its images either way: the registry has them.
+    """
     directory = directory.absolute()
     if not directory.exists():
         return []
@@ -82,14 +104,26 @@ def down(directory: Path) -> list[str]:
     with _locked(directory):
         _forget_images(directory)
         stopped = _stop(directory)
-        _empty(directory)
-        shutil.rmtree(directory)
+        if delete:
+            _empty(directory)
+            shutil.rmtree(directory)
     return [child.name for child in stopped]
+
+
+def has_state(directory: Path) -> bool:
+    """Tell whether a network was started in a folder and not deleted since."""
+    return all((directory / name).exists() for name in (network.FILE_NAME, network.DEPLOYED_NAME))
 
 
 def components(directory: Path) -> list[Child]:
     """Give the processes of a folder's network, alive or not."""
     return Records(directory / _RECORDS).all()
+
+
+def logs(directory: Path) -> dict[str, Path]:
+    """Give the components' logs by name; they are there when the network is down too."""
+    paths = {name: network.logs_folder(directory) / f"{name}.log" for name in COMPONENTS}
+    return {name: path for name, path in paths.items() if path.exists()}
 
 
 def running(directory: Path) -> Network:
@@ -99,10 +133,47 @@ def running(directory: Path) -> Network:
     return network.load(directory)
 
 
-def _start(directory: Path, options: Options) -> Network:
+def _start_new(directory: Path, options: Options) -> Network:
     made = _network(directory, options)
+    try:
+        _start(made, options)
+    except BaseException:
+        made.deployed_path.unlink(missing_ok=True)  # it never was up: the next start begins anew
+        raise
+    return made
+
+
+def _stop_for_restart(found: Network) -> Start:
+    """Stop what is left of a network; tell how much of its chain there is."""
+    killed = any(one.name == "anvil" and not one.alive for one in components(found.path))
+    _stop(found.path)
+    if chain.state(found).is_torn():
+        return Start.TORN
+    return Start.AFTER_KILL if killed else Start.KEPT
+
+
+def _start_again(found: Network, options: Options) -> Network:
+    """Start a network on its state. What is written on its chain names ports, so they stay."""
+    if options.categories:
+        raise SandboxError(
+            f"the network kept in {found.directory} has its categories on its chain: "
+            "more of them need a new network, add --fresh"
+        )
+    again = _tuned(replace(found, **_new_ports(options)), options)
+    for name in DEFAULT_PORTS:
+        host, port = _host(again.listen, name), int(getattr(again, f"{name}_port"))
+        if ports.taken(host, port):
+            raise SandboxError(
+                f"{host}:{port}, the {name} of the network kept in {found.directory}, is taken by "
+                f"another program: stop that one, or move with --{name}-port, or add --fresh"
+            )
+    _start(again, options)
+    return again
+
+
+def _start(made: Network, options: Options) -> None:
     made.save()
-    records = Records(directory / _RECORDS)
+    records = Records(made.path / _RECORDS)
     categories = (*snapshot.CATEGORIES, *options.categories)
     starters: tuple[Callable[[], Child], ...] = (
         lambda: chain.start(made, categories),
@@ -113,21 +184,17 @@ def _start(directory: Path, options: Options) -> Network:
         for start in starters:
             records.add(start())
     except BaseException:  # an interrupt too must leave nothing running
-        _stop(directory)
+        _stop(made.path)
         raise
     worker_env.write(made)
-    return made
 
 
 def _network(directory: Path, options: Options) -> Network:
     """Choose what was left open."""
     listen = options.listen or "127.0.0.1"
     _require_address(listen)
-    chosen = {
-        name: _port(REGISTRY_HOST if name == "registry" else listen, name, options)
-        for name in DEFAULT_PORTS
-    }
-    return Network(
+    chosen = {name: _port(_host(listen, name), name, options) for name in DEFAULT_PORTS}
+    made = Network(
         directory=str(directory),
         profile=options.profile or "9",
         listen=listen,
@@ -136,10 +203,27 @@ def _network(directory: Path, options: Options) -> Network:
         config_port=chosen["config"],
         proxy_port=chosen["proxy"],
         registry_port=chosen["registry"],
-        block_time_s=options.block_time_s,
-        ask_period_ms=options.ask_period_ms,
-        timers=options.timers,
     )
+    return _tuned(made, options)
+
+
+def _tuned(made: Network, options: Options) -> Network:
+    """Set the durations that are chosen; they may be others at each start."""
+    return replace(
+        made,
+        block_time_s=options.block_time_s or made.block_time_s,
+        ask_period_ms=options.ask_period_ms or made.ask_period_ms,
+        timers=options.timers or made.timers,
+    )
+
+
+def _new_ports(options: Options) -> dict[str, Any]:
+    """Give the ports that are asked for, as fields of a network; 0 minds none."""
+    return {f"{name}_port": port for name, port in options.ports.items() if port}
+
+
+def _host(listen: str, name: str) -> str:
+    return REGISTRY_HOST if name == "registry" else listen
 
 
 def _port(host: str, name: str, options: Options) -> int:
@@ -205,7 +289,7 @@ def _locked(directory: Path) -> Iterator[None]:
 
 
 def _require_ours(directory: Path) -> None:
-    """Refuse a folder with somebody else's files: `down` will delete it."""
+    """Refuse a folder with somebody else's files: it may be deleted later."""
     if not directory.exists():
         return
     names = {path.name for path in directory.iterdir()} - {_LOCK}
@@ -223,14 +307,14 @@ def _require_address(listen: str) -> None:
         raise SandboxError(f"--listen {listen}: give the address that workers shall call")
 
 
-def _require_same(found: Network, options: Options) -> None:
-    """Refuse to pass off a network that is up for the one asked for."""
+def _require_same(found: Network, options: Options, state: str) -> None:
+    """Refuse to pass off the network that there is for the one asked for."""
     wishes: dict[str, object] = {"profile": options.profile, "listen": options.listen}
     wishes |= {f"{name}_port": port or None for name, port in options.ports.items()}
     for name, wish in wishes.items():
         value = getattr(found, name)
         if wish not in (None, value):
             raise SandboxError(
-                f"a network with {name} {value} is up in {found.directory}, not {wish}: "
-                "stop it with `iexworker sandbox down`, or add --fresh"
+                f"a network with {name} {value} {state} in {found.directory}, not {wish}: "
+                "give --dir another folder, or add --fresh to begin anew without its tasks"
             )

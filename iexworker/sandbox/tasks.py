@@ -10,7 +10,7 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 
-from iexworker.sandbox import workflow
+from iexworker.sandbox import trouble, workflow
 from iexworker.sandbox.book import Book
 from iexworker.sandbox.facts import ChainTask, ChainTaskStatus
 from iexworker.sandbox.models import (
@@ -291,17 +291,18 @@ class Tasks:
         if reason:
             facts["reason"] = reason
         if status in _BAD and task.replicates:
-            facts["replicates"] = "; ".join(map(_summary, task.every()))
+            facts["replicates"] = "; ".join(_summary(task, one) for one in task.every())
         log.log(level, "task changed", extra=facts)
 
     def _is_past(self, deadline_s: int) -> bool:
         return self._world.clock.now_s() > deadline_s
 
 
-def _summary(replicate: Replicate) -> str:
-    """Say how far a worker came and, if it told one, the cause of its last trouble."""
-    causes = [one.cause for one in replicate.history if one.cause]
-    return " ".join((replicate.wallet, replicate.last_relevant.value, *causes[-1:]))
+def _summary(task: Task, replicate: Replicate) -> str:
+    """Say how far a worker came, and what went wrong there."""
+    words = trouble.of_replicate(task, replicate)
+    came = f"{replicate.wallet} {replicate.last_relevant.value}"
+    return f"{came}: {words}" if words else came
 
 
 def consensus_known(task: Task, found: ChainTask) -> bool:

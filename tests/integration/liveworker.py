@@ -69,7 +69,7 @@ class Stage:
 
     def close(self) -> None:
         self.engine.close()
-        stack.down(self.network.path)
+        stack.down(self.network.path, delete=True)
 
     def buy(self, arguments: str = "hello", **wanted: Any) -> tuple[str, ...]:
         """Buy tasks of the demo app; `wanted` are fields of a `Purchase`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -16,11 +17,13 @@ from pathlib import Path
 
 import pytest
 import requests
+from crowd import served
 from eth_account.messages import encode_defunct
 from eth_utils.crypto import keccak
+from liveworker import LiveWorker, Stage, eventually
 
 from iexworker.errors import SandboxError
-from iexworker.sandbox import cli, image, ports, stack, worker_env
+from iexworker.sandbox import chain, cli, image, ports, stack, trouble, worker_env
 from iexworker.sandbox.chain import LocalChain
 from iexworker.sandbox.children import Child, Records
 from iexworker.sandbox.network import Network
@@ -58,7 +61,7 @@ def say(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "sandbox"
-    stack.down(tmp_path / "sandbox")
+    stack.down(tmp_path / "sandbox", delete=True)
 
 
 def up(folder: Path) -> Network:
@@ -76,29 +79,29 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     """A network for tests that take nothing away from it."""
     folder = tmp_path_factory.mktemp("shared") / "sandbox"
     yield up(folder)
-    stack.down(folder)
+    stack.down(folder, delete=True)
 
 
 def complete(network: Network, task_id: str) -> None:
     """Do on the chain what worker and scheduler do, with a result that lies in the store."""
-    chain, digest = LocalChain.open(network.deployed_path), keccak(b"result")
-    address, enclave = raw(chain.accounts["worker1"].address), bytes(20)
+    hub, digest = LocalChain.open(network.deployed_path), keccak(b"result")
+    address, enclave = raw(hub.accounts["worker1"].address), bytes(20)
     promise = encode_defunct(keccak(address + raw(task_id) + enclave))
-    signature = bytes(chain.accounts["scheduler"].sign_message(promise).signature)
+    signature = bytes(hub.accounts["scheduler"].sign_message(promise).signature)
     seals = (keccak(raw(task_id) + digest), keccak(address + raw(task_id) + digest))
     deadline = time.monotonic() + 30
-    while chain.task_status(task_id) == "UNSET":
+    while hub.task_status(task_id) == "UNSET":
         assert time.monotonic() < deadline, "the scheduler does not initialise the task"
         time.sleep(0.05)
     place = "0x" + enclave.hex()
-    chain.send("worker1", "contribute", raw(task_id), *seals, place, b"", signature)
-    chain.send("worker1", "reveal", raw(task_id), digest)
+    hub.send("worker1", "contribute", raw(task_id), *seals, place, b"", signature)
+    hub.send("worker1", "reveal", raw(task_id), digest)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as made:
         made.writestr("result.txt", "forty-two")
     location = "/ipfs/" + Store(network.store_path).put(archive.getvalue())
     link = json.dumps({"storage": "ipfs", "location": location}).encode()
-    chain.send("scheduler", "finalize", raw(task_id), link, b"")
+    hub.send("scheduler", "finalize", raw(task_id), link, b"")
 
 
 def test_up_gives_a_worker_all_it_needs(shared: Network, say: Callable[..., str]) -> None:
@@ -147,36 +150,99 @@ def test_plain_words_tell_the_deal_and_its_tasks(shared: Network, say: Callable[
     assert [line.split()[0] for line in told.splitlines()] == ["deal", "task", "task"]
 
 
-def test_down_leaves_nothing(folder: Path, network: Network, say: Callable[..., str]) -> None:
-    components = stack.components(folder)
+def processes_of(folder: Path) -> list[str]:
+    """Give the command lines that name something in a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            words = path.read_bytes().decode(errors="replace").split("\0")
+            found += [" ".join(words)] if any(str(folder) in word for word in words) else []
+    return found
+
+
+def test_down_stops_all_and_keeps_tasks_balances_results_and_images_for_the_next_up(
+    folder: Path, network: Network, say: Callable[..., str]
+) -> None:
+    where = ("--dir", str(folder))
+    first, second = json.loads(say("deal", *where, "--json", "--volume", "2"))["taskIds"]
+    complete(network, first)
+    eventually(lambda: f"{second}  ACTIVE" in say("tasks", *where), "the other is initialised")
+    tasks, balances = say("tasks", *where), stakes(network)
     client = image.engine()
     client.images.pull(image.publish(client, network.registry))
 
-    assert say("down", "--dir", str(folder)) == "stopped: server, registry, anvil\n"
+    assert say("down", *where).startswith("stopped: server, registry, anvil\nits state is kept")
 
-    assert not folder.exists()
-    assert not any(child.alive for child in components)
     left = [tag for one in client.images.list() for tag in one.tags]
     assert not any(tag.startswith(network.registry_address) for tag in left)
     client.close()
+    assert processes_of(folder) == []
+    assert "ready" in say("logs", "server", *where)
+
+    assert say("up", *where).startswith("up again: profile 9")
+
+    assert stack.running(folder) == network
+    assert say("tasks", *where) == tasks
+    assert f"{first}  COMPLETED  worker1\n" in tasks
+    assert stakes(network) == balances
+    assert "forty-two" in say("result", first, *where)
+    assert network.registry.has(image.NAME, image.TAG)
+    complete(network, second)  # the scheduler and the keys are those of before
+    assert f"{second}  COMPLETED  worker1\n" in say("tasks", *where)
 
 
-def test_a_network_that_lost_a_component_is_started_anew(
-    folder: Path, network: Network, say: Callable[..., str]
+def stakes(network: Network) -> list[dict[str, int]]:
+    hub = LocalChain.open(network.deployed_path)
+    return [hub.struct("viewAccount", one.address) for one in hub.accounts.values()]
+
+
+def test_after_a_pause_the_chain_goes_on_at_the_time_of_the_clock(
+    folder: Path, network: Network
 ) -> None:
+    def head() -> tuple[int, int]:
+        block = LocalChain.open(network.deployed_path).web3.eth.get_block("latest")
+        return block["number"], block["timestamp"]
+
+    eventually(lambda: head()[0] > 3, "blocks")
+    stack.down(folder)
+    stopped_s = time.time()
+    eventually(lambda: time.time() > stopped_s + 4, "a pause longer than a few blocks")
+    stack.up(folder, stack.Options())
+
+    number = head()[0]
+    eventually(lambda: head()[0] > number + 2, "interval mining")
+    assert abs(head()[1] - time.time()) < 3
+
+
+def test_a_killed_chain_goes_on_from_its_last_dump(
+    folder: Path, say: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain, "DUMP_INTERVAL_S", 1)
+    network = up(folder)
+    where = ("--dir", str(folder))
+    task = json.loads(say("deal", *where, "--json", "--image", "some/app:1"))["taskIds"][0]
+    eventually(lambda: f"{task}  ACTIVE" in say("tasks", *where), "the task initialised")
+    bought_s, dumped = time.time(), chain.state(network).dumped
+    # One dump may have been under way, the next one has it all.
+    for since_s in (bought_s, bought_s + 1):
+        eventually(lambda: dumped.stat().st_mtime > since_s, "a dump")  # noqa: B023 - ends in its turn
+    eventually(lambda: not chain.state(network).is_torn(), "a whole dump")
     before = {child.name: child for child in stack.components(folder)}
     os.kill(before["anvil"].pid, signal.SIGKILL)
     os.waitpid(before["anvil"].pid, 0)
 
-    assert say("up", "--dir", str(folder), *ANY_PORTS).startswith("up: ")
+    told = say("up", *where, *ANY_PORTS)
 
+    assert told.startswith("up again, maybe without the last minute")
     assert not any(child.alive for child in before.values())
     assert all(child.alive for child in stack.components(folder))
+    assert f"{task}  ACTIVE" in say("tasks", *where)
 
 
 def test_fresh_forgets_the_network_that_is_up(
     folder: Path, network: Network, say: Callable[..., str]
 ) -> None:
+    say("deal", "--dir", str(folder), "--image", "some/app:1")
     (network.store_path / "old").parent.mkdir(exist_ok=True)
     (network.store_path / "old").touch()
 
@@ -207,8 +273,8 @@ def test_a_network_listens_where_it_is_told(folder: Path, say: Callable[..., str
     network = stack.running(folder)
     assert ports.answers("127.0.0.3", network.scheduler_port)
     assert not ports.answers("127.0.0.1", network.chain_port)
-    chain = json.loads(network.deployed_path.read_text())["chainConfig"]
-    assert chain["chainNodeUrl"] == f"http://127.0.0.3:{network.chain_port}"
+    config = json.loads(network.deployed_path.read_text())["chainConfig"]
+    assert config["chainNodeUrl"] == f"http://127.0.0.3:{network.chain_port}"
 
 
 def test_a_start_that_fails_leaves_nothing_running(
@@ -228,3 +294,73 @@ def test_a_start_that_fails_leaves_nothing_running(
 
     assert len(started) == 2
     assert not any(alive() for alive in started)
+    assert not stack.has_state(folder)
+
+
+@pytest.mark.parametrize("profile", ["9", "8"])
+def test_a_developer_is_told_why_tasks_failed_and_where_to_look(
+    profile: str, tmp_path: Path, say: Callable[..., str]
+) -> None:
+    (tmp_path / "files").mkdir()
+    with served(tmp_path / "files") as url:
+        stage = Stage(tmp_path / "network", profile, 300)
+        worker, registry = LiveWorker(stage, slots=3), stage.network.registry_address
+        inputs = {
+            "iexec_input_files": [f"{url}/nothing"],
+            "iexec_result_storage_provider": "ipfs",
+            "iexec_result_storage_proxy": stage.network.proxy_url,
+        }
+        try:
+            worker.start()
+            (failing,) = stage.buy("fail=3")
+            (imageless,) = stage.buy(image=f"{registry}/nothing:1")
+            (inputless,) = stage.buy(params=json.dumps(inputs))
+            every = (failing, imageless, inputless)
+            with worker.explained():
+                eventually(
+                    lambda: all(worker.lines("task ended", f"task={task}") for task in every),
+                    "the worker has ended them",
+                )
+            where = ("--dir", stage.network.directory)
+            told = say("tasks", *where).splitlines()
+            report = {one["taskId"]: one for one in json.loads(say("tasks", *where, "--json"))}
+            log = say("logs", "server", *where, "-n", "1000").splitlines()
+        finally:
+            worker.stop()
+            stage.close()
+    expected = {
+        failing: "worker1: the app ended with exit code 3 (APP_COMPUTE_FAILED)",
+        imageless: f"worker1: the image {registry}/nothing:1 cannot be pulled: was it pushed, ",
+        inputless: "worker1: an input file cannot be downloaded: does each address in iexec_input",
+    }
+    for task, words in expected.items():
+        place = next(number for number, line in enumerate(told) if line.startswith(task))
+        assert told[place + 1].startswith(f"    {words}")
+        assert [one[: len(words)] for one in report[task]["troubles"]] == [words]
+        why = words.partition(": ")[2]
+        assert any(f"task={task}" in line and f'why="{why}' in line for line in log)
+    assert told[-1] == trouble.WHERE_TO_LOOK
+    assert "    | failing as told, with 3" in log
+
+
+@pytest.mark.parametrize("profile", ["9", "8"])
+def test_a_task_that_was_granted_before_down_completes_after_up(
+    profile: str, tmp_path: Path
+) -> None:
+    stage = Stage(tmp_path / "network", profile)
+    worker = LiveWorker(stage)
+    try:
+        worker.start().ready()
+        task = stage.buy("sleep=5 kept")[0]
+        eventually(lambda: worker.lines("COMPUTING", f"task={task}"), "the task computes")
+
+        stack.down(stage.network.path)
+        stack.up(stage.network.path, stack.Options())
+
+        with worker.explained():
+            stage.completed(task)
+        worker.at_rest()
+    finally:
+        worker.stop()
+        stage.close()
+    assert processes_of(stage.network.path) == []

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from iexworker.errors import SandboxError
-from iexworker.sandbox import children, cli
-from iexworker.sandbox.children import Records
+from iexworker.sandbox import cli
+from iexworker.sandbox.network import Network
 
 
 def run(*arguments: str) -> int:
@@ -47,19 +47,36 @@ def test_down_without_a_network_says_so(tmp_path: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr().out == "no network was up\n"
 
 
+def test_down_tells_where_the_state_is_and_how_to_delete_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "mine"
+    made = Network(str(folder), "9", "127.0.0.1", 1, 2, 3, 4, 5)
+    made.save()
+    made.deployed_path.touch()
+
+    run("down", "--dir", str(folder))
+    told = capsys.readouterr().out
+    run(*f"down --delete --dir {folder}".split())
+
+    assert f"state is kept in {folder}\n" in told
+    assert f"iexworker sandbox up --dir {folder}\n" in told
+    assert f"iexworker sandbox down --delete --dir {folder}\n" in told
+    assert capsys.readouterr().out == f"no network was up\ndeleted: {folder}\n"
+    assert not folder.exists()
+
+
 def test_logs_show_the_end_of_each_components_log(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "logs").mkdir()
     for name in ("anvil", "server"):
-        child = children.start(name, ["sleep", "60"], tmp_path / f"{name}.log")
-        Records(tmp_path / "children.json").add(child)
-        (tmp_path / f"{name}.log").write_text(f"{name} 1\n{name} 2\n")
+        (tmp_path / "logs" / f"{name}.log").write_text(f"{name} 1\n{name} 2\n")
 
     run("logs", "--dir", str(tmp_path), "-n", "1")
     both = capsys.readouterr().out
     run("logs", "server", "--dir", str(tmp_path))
     one = capsys.readouterr().out
-    Records(tmp_path / "children.json").stop_all()
 
     assert "anvil 2" in both
     assert "server 2" in both

@@ -39,7 +39,8 @@ class TestDeadlines:
             pool.pass_time(7 * TIMEREF_S + 31)
         record = vars(next(one for one in caplog.records if one.message == "task changed"))
         assert record["status"] == "CONTRIBUTION_TIMEOUT"
-        assert record["replicates"] == f"{ALICE} COMPUTE_FAILED APP_COMPUTE_FAILED"
+        words = "the app ended with exit code 3 (APP_COMPUTE_FAILED)"
+        assert record["replicates"] == f"{ALICE} COMPUTE_FAILED: {words}"
 
     def test_a_task_that_nobody_took_ends_there_too(self) -> None:
         pool = Pool()

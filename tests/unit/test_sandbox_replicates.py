@@ -254,14 +254,16 @@ def test_of_logs_the_first_that_come_stay() -> None:
 def test_a_failed_app_is_told_with_its_last_words(caplog: pytest.LogCaptureFixture) -> None:
     pool = Pool("8")
     task = pool.task_at("COMPUTING")
-    words = "\n".join(f"line {number}" for number in range(30))
+    words = "\n".join(f"line {number}" for number in range(30)) + "\t\x1b[2J"
     failed = Details(cause="APP_COMPUTE_FAILED", exit_code=3, stdout=words)
     with caplog.at_level(logging.WARNING):
         pool.tell(task, ALICE, "COMPUTE_FAILED", failed)
     record = vars(next(one for one in caplog.records if one.message == "replicate changed"))
     assert (record["cause"], record["exit_code"]) == ("APP_COMPUTE_FAILED", 3)
-    assert record["block"].splitlines()[0] == "    | line 10"
-    assert record["block"].splitlines()[-1] == "    | line 29"
+    assert record["why"] == "the app ended with exit code 3 (APP_COMPUTE_FAILED)"
+    # The fact that the log shows as it is, line by line.
+    assert record["text_block"].splitlines()[0] == "    | line 10"
+    assert record["text_block"].splitlines()[-1] == "    | line 29\t?[2J"
     assert pool.scheduler.logs(task.task_id, ALICE) == {
         "walletAddress": ALICE,
         "stdout": words,
