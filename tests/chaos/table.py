@@ -21,6 +21,8 @@ LOGS = ROOT / ".cache" / "reliability"
 DOCUMENT = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- table: scripts/soak --table -->", "<!-- end of table -->"
 SAID_LENGTH = 110
+LANES = 2
+"""Of each profile: a trial mostly waits."""
 CALM_LOAD = 2.5 * (os.cpu_count() or 1)
 """On a machine busier than that no trial begins: it would tell of the machine, and slow others."""
 CALM_PAUSE_S = 5.0
@@ -127,8 +129,9 @@ def fill(seed: int, hours: float, only: str = "") -> bool:
     print(f"seed {seed}, commit {record.commit}: {len(wanted)} of {len(trials)} trials", flush=True)
     until_s = time.monotonic() + hours * 3600
     lanes = [
-        Lane(profile, [item for item in wanted if item.profile == profile], record, until_s)
+        Lane(profile, _of(profile, wanted)[first::LANES], record, until_s)
         for profile in PROFILES
+        for first in range(LANES)
     ]
     for lane in lanes:
         lane.start()
@@ -143,6 +146,10 @@ def fill(seed: int, hours: float, only: str = "") -> bool:
             lane.join()
     write(record, trials)
     return all(record.has(trial) for trial in trials)
+
+
+def _of(profile: str, trials: list[Trial]) -> list[Trial]:
+    return [item for item in trials if item.profile == profile]
 
 
 def write(record: Record, trials: list[Trial]) -> None:
