@@ -77,7 +77,7 @@ def _uploading(replicate: Replicate, seen: Observed) -> Replicate:
 
 def _contributed(replicate: Replicate, seen: Observed) -> Change:
     if seen.task.status is not TaskStatus.REVEALING:
-        return replicate, ()
+        return _without_consensus(replicate, seen)
     if seen.contribution.result_hash != seen.task.consensus:
         return lose(replicate, AbortCause.CONSENSUS_REACHED)
     if seen.head_s >= seen.task.reveal_deadline_s:
@@ -90,6 +90,14 @@ def _contributed(replicate: Replicate, seen: Observed) -> Change:
         return replicate, ()
     replicate, effects = _release(replicate, seen)
     return replicate, (Transact(Step.REVEAL), *effects)
+
+
+def _without_consensus(replicate: Replicate, seen: Observed) -> Change:
+    """Give up where scheduler and chain both say that nobody can contribute any more."""
+    told = replicate.abort_cause is AbortCause.CONTRIBUTION_TIMEOUT
+    if told and seen.head_s >= seen.task.contribution_deadline_s:
+        return lose(replicate, AbortCause.CONTRIBUTION_TIMEOUT)
+    return replicate, ()
 
 
 def _release(replicate: Replicate, seen: Observed) -> Change:

@@ -221,7 +221,7 @@ def test_two_workers_agree_at_trust_3_and_a_third_is_not_asked(
     assert chain.task_status(task) == "COMPLETED"
 
 
-def test_a_worker_that_is_outvoted_at_trust_5_is_told_to_abort(
+def test_a_worker_that_is_outvoted_is_told_to_abort(
     network: Network, chain: LocalChain, workers: list[TinyWorker]
 ) -> None:
     task = purchase(chain, trust=3)
