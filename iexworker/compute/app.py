@@ -84,7 +84,13 @@ class App:
             self.folder.input_used.touch()
         else:
             log.info("container adopted", extra={"task": self.folder.root.name})
-        run = self._run(limit_s, cancellation, adopted)
+        try:
+            run = self._run(limit_s, cancellation, adopted)
+            self._check_disk()
+        except (OSError, Trouble):
+            # What our disk has cut short is run again from its start, never taken up.
+            self.clear()
+            raise
         log.info(
             "app ended",
             extra={
@@ -94,7 +100,6 @@ class App:
                 "ms": run.duration_ms,
             },
         )
-        self._check_disk()
         if run.status is RunStatus.SUCCESS:
             output.keep_streams(self.folder)
         if self.settings.developer_logger:

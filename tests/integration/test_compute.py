@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import hashlib
 import http.server
 import json
 import socket
+import subprocess
 import threading
 import time
 import zipfile
@@ -329,6 +331,41 @@ def test_an_engine_that_stays_away_fails_the_step_by_our_fault(
         outcome = nowhere.do(step, world.bench.task("true", max_execution_time_s=1))
         assert (outcome.ok, outcome.cause, outcome.digest) == (False, "UNKNOWN", None)
     nowhere.close()
+
+
+@pytest.fixture
+def small_disk(world: World, tmp_path: Path) -> Iterator[Path]:
+    """Put the world on a file system of its own, of 64 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "iexworker-test", str(folder)]
+    subprocess.run(mount, check=True)
+    world.use(base_dir=folder)
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_an_app_that_failed_on_our_full_disk_is_run_again(
+    world: World, small_disk: Path, profile: Profile
+) -> None:
+    ballast = small_disk / "ballast"
+    task = world.bench.task(f"sleep 0.5; {WRITE_RESULT}; test -s /iexec_out/r")
+    folder = world.folder(task)
+
+    def fill() -> None:
+        eventually(folder.stream("stdout").exists, "the app runs")
+        with ballast.open("wb") as file, contextlib.suppress(OSError):
+            while file.write(bytes(1 << 20)):
+                pass
+        eventually(lambda: not world.containers(), "the failed app is removed")
+        ballast.unlink()
+
+    filler = threading.Thread(target=fill)
+    filler.start()
+    outcome = world.do("compute", task, profile)
+    filler.join()
+    assert (outcome.ok, outcome.digest) == (True, DIGEST_OF_A)
 
 
 def test_any_surprise_is_an_outcome(world: World) -> None:
