@@ -32,13 +32,10 @@ from iexworker.chain.evidence import Answer, Node, Position
 from iexworker.chain.gas import PriceRule
 from iexworker.chain.ledger import Ledger
 from iexworker.chain.models import ActionKind, ChainConfiguration, Head
-from iexworker.chain.situation import Facts, Policy, by_owner
+from iexworker.chain.situation import WATCH_BLOCKS, Facts, Policy, by_owner
 from iexworker.chain.transaction import Draft, hash_of
 from iexworker.chain.wallet import Wallet
 from iexworker.errors import ChainError
-
-WATCH_BLOCKS = 12
-"""Blocks for which a mined transaction is watched: a reorganisation may take it back."""
 
 EMPTY_TRANSFER_GAS = 100_000
 """An empty transfer uses 21,000; rollups add what its data costs on the chain below."""

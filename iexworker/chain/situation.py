@@ -17,6 +17,9 @@ from iexworker.chain.models import (
     Receipt,
 )
 
+WATCH_BLOCKS = 12
+"""Blocks for which a mined transaction is watched: a reorganisation may take it back."""
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -75,8 +78,11 @@ class Policy:
 
     @property
     def refused_s(self) -> float:
-        """Time over which the contract has to refuse a contribution before it is given up."""
-        return 3 * self.block_time_s
+        """Time over which the contract has to refuse a contribution before it is given up.
+
+        A reorganisation may have taken away the task itself, which comes back like all else.
+        """
+        return WATCH_BLOCKS * self.block_time_s
 
 
 def shown_done(action: Action, contribution: Contribution) -> bool:

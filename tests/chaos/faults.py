@@ -176,10 +176,32 @@ def _transfer(scene: Scene, nonce: int, gas_price_wei: int) -> None:
     scene.arena.chain.web3.eth.send_raw_transaction(signed.raw_transaction)
 
 
+def _of_others(scene: Scene, depth: int) -> list[str]:
+    """Return the transactions of the last blocks that are not the worker's, in their order.
+
+    A node takes up again what a reorganisation has thrown out, which anvil does not do. Of ours it
+    shall not: the worker has to see to them.
+    """
+    head = int(scene.arena.ask("eth_blockNumber"), 16)
+    blocks = [
+        scene.arena.ask("eth_getBlockByNumber", hex(number), True)
+        for number in range(max(head - depth, 0) + 1, head + 1)
+    ]
+    return [
+        str(scene.arena.ask("eth_getRawTransactionByHash", found["hash"]))
+        for block in blocks
+        for found in block["transactions"]
+        if found["from"].lower() != scene.wallet.lower()
+    ]
+
+
 def _reorganised(depth: int) -> Fault:
     @contextlib.contextmanager
     def happens(scene: Scene) -> Iterator[None]:
+        lost = _of_others(scene, depth)
         scene.arena.ask("anvil_reorg", depth, [])
+        for raw in lost:
+            scene.arena.ask("eth_sendRawTransaction", raw)
         yield
 
     return Fault(f"{depth} blocks reorganised", happens, lasts_s=1.0)

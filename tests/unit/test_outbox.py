@@ -28,7 +28,8 @@ from iexworker.chain.evidence import Answer
 from iexworker.chain.gas import PriceRule
 from iexworker.chain.ledger import SCHEMA, Ledger
 from iexworker.chain.models import ActionKind, ChainConfiguration, ContributionStatus
-from iexworker.chain.outbox import WATCH_BLOCKS, Outbox
+from iexworker.chain.outbox import Outbox
+from iexworker.chain.situation import WATCH_BLOCKS
 from iexworker.errors import ChainError, JournalError
 
 FREE = PriceRule(0.0, 0)
@@ -367,7 +368,7 @@ def test_a_contribution_that_the_contract_goes_on_refusing_fails_in_its_words(
 ) -> None:
     bench.chain.refuses = "not enough stake"
     bench.outbox.submit(contribute(task(1)))
-    assert bench.turn(2) == []
+    assert bench.turn(WATCH_BLOCKS - 1) == []
 
     (result,) = bench.turn(2)
 
@@ -549,7 +550,7 @@ def test_a_result_that_was_not_taken_in_is_given_again(bench: Bench) -> None:
 def test_a_failed_action_is_taken_up_again_with_other_calldata(bench: Bench) -> None:
     bench.chain.refuses = "no"
     bench.outbox.submit(contribute(task(1)))
-    (failed,) = bench.turn(4)
+    (failed,) = bench.turn(WATCH_BLOCKS + 1)
     bench.outbox.submit(contribute(task(1)))
     assert bench.outbox.step() == [failed]
     bench.chain.refuses = None

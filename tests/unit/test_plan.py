@@ -293,12 +293,12 @@ def test_an_abandoned_action_is_judged_once_nothing_of_it_can_be_mined() -> None
     assert isinstance(judged(abandoned, FACTS), verdict.Over)
 
 
-def test_a_refusal_has_to_last_three_block_times() -> None:
+def test_a_refusal_has_to_last_as_long_as_a_reorganisation_may() -> None:
     refused = replace(FACTS, refusals={ONE.action.key: "no stake"})
     key = ONE.action.key
 
-    assert judged(ONE, replace(refused, refused_s={key: 14.9})) is None
-    over = judged(ONE, replace(refused, refused_s={key: 15.0}))
+    assert judged(ONE, replace(refused, refused_s={key: 59.9})) is None
+    over = judged(ONE, replace(refused, refused_s={key: 60.0}))
     assert isinstance(over, verdict.Over)
     assert over.text.endswith("no stake")
 
