@@ -10,7 +10,7 @@ Scenario = Callable[[], None]
 Upstream = Callable[[pytest.MonkeyPatch], None]
 
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 BITE_S = 1.0
 """How long a scenario waits: on a machine that may be busy, and where it will be in vain."""
 
