@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -23,6 +24,8 @@ def main() -> int:
     parser.add_argument("--only", default="", help="of the table: trials whose name holds this")
     parser.add_argument("--hours", type=float, default=2.0, help="begin no trial after these")
     options = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores the first
+        signal.signal(number, signal.default_int_handler)
     if options.table:
         return 0 if table.fill(options.seed, options.hours, options.only) else 1
     return 0 if _soak(options.profile, options.tasks, options.seed) else 1
