@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +16,7 @@ from mutants import Mutant
 
 ROOT = Path(__file__).parents[2]
 STATE = ROOT / ".cache" / "mutation"
-COPIED = ("iexworker", "tests/unit", "tests/conftest.py", "pyproject.toml")
+COPIED = ("iexworker", "tests/unit", "tests/wire", "tests/conftest.py", "pyproject.toml")
 
 _LIFE = ("test_lifecycle", "test_rebuild", "test_runner", "test_lifecycle_histories")
 TESTS = {
@@ -53,9 +54,8 @@ class Outcome:
 class Bench:
     """Tries mutants one after another; the tree itself is never touched."""
 
-    def __init__(self, name: str) -> None:
-        self._tree = STATE / name
-        shutil.rmtree(self._tree, ignore_errors=True)
+    def __init__(self) -> None:
+        self._tree = Path(tempfile.mkdtemp(prefix="tree-", dir=STATE))
         for path in COPIED:
             source, target = ROOT / path, self._tree / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -84,17 +84,21 @@ class Bench:
         assert self._process.stdin
         self._process.stdin.close()
         self._process.wait()
+        if error is None:
+            shutil.rmtree(self._tree)
 
     def warm_up(self, modules: set[str]) -> None:
-        """See the tests pass without a mutant; raises `Unusable`."""
-        for tests in sorted({TESTS[module] for module in modules}):
-            answer = self._ask(tests, fresh=True)
-            if answer["code"] != 0:
-                raise Unusable(f"{', '.join(tests)} fail without a mutant: {self._tree}/pytest.log")
+        """See the tests pass without a mutant, as mutants meet them; raises `Unusable`."""
+        everything = sorted({TESTS[module] for module in modules})
+        for tests in everything:
+            self._ask(tests, fresh=True)
         for module in TESTS:
             path = self._tree / "iexworker" / module
             for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
                 compiled.unlink()
+        for tests in everything:
+            if self._ask(tests, fresh=False)["code"] != 0:
+                raise Unusable(f"{', '.join(tests)} fail without a mutant: {self._tree}/pytest.log")
 
     def trial(self, mutant: Mutant) -> Outcome:
         """Run the tests of the mutant's module against it."""

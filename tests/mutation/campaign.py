@@ -46,7 +46,11 @@ def main() -> int:
     except Unusable as error:
         print(error, file=sys.stderr)
         return 2
-    return _conclude(record.of(chosen), options.seed, partial=options.survivors)
+    results = record.of(chosen)
+    (STATE / f"survivors-{options.seed}-{options.mutants}.json").write_text(_tell(results))
+    if options.survivors:
+        return 0  # a part of the sample has no score
+    return _conclude(results, options.seed)
 
 
 def _try(missing: list[Mutant], record: Record, jobs: int) -> None:
@@ -55,8 +59,8 @@ def _try(missing: list[Mutant], record: Record, jobs: int) -> None:
         waiting.put(mutant)
     modules = {mutant.module for mutant in missing}
 
-    def work(name: str) -> None:
-        with Bench(name) as bench:
+    def work() -> None:
+        with Bench() as bench:
             bench.warm_up(modules)
             while True:
                 try:
@@ -66,22 +70,24 @@ def _try(missing: list[Mutant], record: Record, jobs: int) -> None:
                 record.add(mutant, bench.trial(mutant))
 
     with ThreadPoolExecutor(jobs) as pool:
-        for done in [pool.submit(work, f"tree-{job}") for job in range(jobs if missing else 0)]:
+        for done in [pool.submit(work) for _ in range(jobs if missing else 0)]:
             done.result()
 
 
-def _conclude(results: list[Tried], seed: int, *, partial: bool) -> int:
+def _tell(results: list[Tried]) -> str:
+    """Print fates and survivors, and return the survivors as JSON."""
     reasons = chapter.read_reasons(REASONS)
     for name, count, killed, timeouts, survived in chapter.summary(results):
         print(f"{name:20} {count:4} {killed:4} killed {timeouts:3} timeouts {survived:3} survived")
     left = chapter.survivors(results)
     rows = [{**asdict(item), "reason": chapter.reason(item, reasons)} for item in left]
-    (STATE / f"survivors-{seed}.json").write_text(json.dumps(rows, indent=1) + "\n")
     for row in rows:
         print("{module}:{line} {was}  ->  {becomes}  [{reason}]".format(**row))
-    if partial:
-        return 0  # a part of the sample has no score
-    section = chapter.text(results, reasons, seed, _commit())
+    return json.dumps(rows, indent=1) + "\n"
+
+
+def _conclude(results: list[Tried], seed: int) -> int:
+    section = chapter.text(results, chapter.read_reasons(REASONS), seed, _commit())
     DOCUMENT.write_text(chapter.put(DOCUMENT.read_text(), section))
     print(f"{chapter.score(results):.1%} noticed, at least {chapter.BAR:.0%} are wanted")
     return 0 if chapter.score(results) >= chapter.BAR else 1

@@ -201,6 +201,11 @@ def test_a_silent_acceptance_before_the_contribution_goes_on_all_the_same() -> N
     assert Life().answer().done().answer(None).now.step is Step.APP
 
 
+def test_an_acceptance_that_asks_for_an_abort_is_obeyed() -> None:
+    life = Life().answer().done().answer(N.PLEASE_ABORT)
+    assert life.wants() == (StopWork(), DoStep(Step.ABORT, life.now.attempt))
+
+
 @pytest.mark.parametrize(
     ("cause", "expected"),
     [
@@ -255,6 +260,21 @@ def test_the_stake_counts_from_the_moment_the_outbox_is_asked() -> None:
     life = computed().feed(Prepared(Step.CONTRIBUTE, 3_100, 4_000))
     assert life.now.staked
     assert life.wants() == (Transact(Step.CONTRIBUTE),)
+
+
+def test_what_was_computed_is_kept_for_the_contribution() -> None:
+    life = Life()
+    for wants in (N.PLEASE_DOWNLOAD_APP, N.PLEASE_DOWNLOAD_DATA, N.PLEASE_COMPUTE):
+        life.answer().done().answer(wants)
+    life.answer().done(digest=DIGEST, callback_data="0xca11", exit_code=3, with_logs=True)
+    assert life.now.pending == (Update(S.COMPUTED, exit_code=3, with_logs=True),)
+    assert (life.now.digest, life.now.callback_data) == (DIGEST, "0xca11")
+    life.answer(N.PLEASE_CONTRIBUTE).feed(Prepared(Step.CONTRIBUTE, 3_100, 4_000))
+    assert (life.now.contribution_deadline_s, life.now.final_deadline_s) == (3_100, 4_000)
+
+
+def test_a_success_is_reported_without_a_cause() -> None:
+    assert Life().done(cause="UNKNOWN").now.pending[-1] == Update(S.STARTED)
 
 
 def test_a_contribution_that_is_set_already_is_looked_for_by_the_outbox() -> None:
@@ -347,6 +367,33 @@ def test_another_consensus_is_answered_by_aborted_and_the_files_stay() -> None:
     assert life.done().wants() == (Forget(),)
 
 
+def test_a_lost_contribution_begins_an_attempt_of_its_own() -> None:
+    life = contributed()
+    attempt = life.now.attempt
+    life.feed(observed(TaskStatus.REVEALING, ContributionStatus.CONTRIBUTED, consensus=OTHER_HASH))
+    assert (life.now.step, life.now.attempt) == (Step.ABORT, attempt + 1)
+
+
+def test_the_consensus_is_not_revealed_before_the_outbox_knows_the_contribution_mined() -> None:
+    life = computed().answer().feed(Prepared(Step.CONTRIBUTE, 3_100, 4_000))
+    before = life.now
+    assert life.feed(REVEALING).now == before
+    assert life.wants() == ()
+
+
+def test_a_second_look_at_the_consensus_begins_no_second_reveal() -> None:
+    life = contributed().feed(REVEALING)
+    before = life.now
+    assert life.feed(REVEALING).now == before
+    assert life.wants() == (Transact(Step.REVEAL),)
+
+
+def test_a_reveal_that_only_the_chain_knows_of_is_looked_for_by_the_outbox() -> None:
+    life = contributed().feed(observed(TaskStatus.REVEALING, ContributionStatus.PROVED))
+    assert (life.now.step, life.now.work) == (Step.REVEAL, Work.DOING)
+    assert life.wants() == (Transact(Step.REVEAL),)
+
+
 def test_a_reveal_deadline_passed_by_the_heads_time_loses() -> None:
     life = contributed().feed(
         observed(TaskStatus.REVEALING, ContributionStatus.CONTRIBUTED, head_s=1_600)
@@ -387,6 +434,19 @@ def test_uploading_is_told_once_the_proxy_has_the_result() -> None:
     assert life.answer().due is S.RESULT_UPLOADED
 
 
+def test_the_upload_is_reported_with_its_link_and_the_callback_data() -> None:
+    record = replace(revealed().now, callback_data="0xca11")
+    life = Life(record).feed(notified(N.PLEASE_UPLOAD)).done(result_link="link")
+    uploaded = Update(S.RESULT_UPLOADED, result_link="link", callback_data="0xca11")
+    assert life.now.pending[-1] == uploaded
+
+
+def test_no_later_outcome_changes_what_was_contributed() -> None:
+    life = revealed().feed(notified(N.PLEASE_UPLOAD))
+    life.done(digest=OTHER_HASH, callback_data="0xbad", result_link="link")
+    assert (life.now.digest, life.now.callback_data) == (DIGEST, None)
+
+
 def test_an_upload_that_takes_long_is_told_of_where_another_winner_may_do_it() -> None:
     alone = observed(TaskStatus.REVEALING, ContributionStatus.PROVED, overdue=True)
     in_time = observed(TaskStatus.REVEALING, ContributionStatus.PROVED, winners=3)
@@ -403,6 +463,14 @@ def test_a_refused_upload_waits_for_the_chain() -> None:
     assert (life.now.step, life.wants()) == (Step.UPLOAD, (Observe(),))
     life.feed(observed(TaskStatus.COMPLETED, ContributionStatus.PROVED, overdue=True))
     assert life.now.step is Step.COMPLETE
+
+
+def test_a_completed_task_whose_reveal_only_the_chain_knows_of_is_completed() -> None:
+    life = contributed().feed(
+        observed(TaskStatus.COMPLETED, ContributionStatus.PROVED, overdue=True)
+    )
+    assert (life.now.step, life.now.revealed) == (Step.COMPLETE, True)
+    assert [update.status for update in life.now.pending] == [S.COMPLETING]
 
 
 def test_a_task_that_failed_on_the_chain_is_aborted() -> None:

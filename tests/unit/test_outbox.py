@@ -122,7 +122,8 @@ def test_nothing_is_signed_for_another_chain(bench: Bench) -> None:
     bench.chain.chain_id = 1
     bench.outbox.submit(contribute(task(1)))
 
-    with pytest.raises(ChainError, match="on chain 1, the pool on 134"):
+    words = "on chain 1, the pool on 134: nothing is signed; give the worker a node of that chain"
+    with pytest.raises(ChainError, match=words):
         bench.outbox.step()
     assert bench.signed == []
 
@@ -137,7 +138,9 @@ def test_a_node_that_is_gone_loses_nothing(bench: Bench) -> None:
     assert [type(one) for one in bench.turn()] == [Mined]
 
 
-def test_an_answer_that_got_lost_is_no_second_transaction(bench: Bench) -> None:
+def test_an_answer_that_got_lost_is_no_second_transaction(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     bench.chain.loses_answers = True
     bench.outbox.submit(contribute(task(1)))
     bench.outbox.step()
@@ -145,6 +148,20 @@ def test_an_answer_that_got_lost_is_no_second_transaction(bench: Bench) -> None:
 
     assert [type(one) for one in bench.turn()] == [Mined]
     assert len(bench.signed) == 1
+    (said,) = [vars(one) for one in caplog.records if "perhaps not sent" in one.getMessage()]
+    assert (said["task"], said["why"]) == (task(1), "no answer in time")
+
+
+def test_the_log_tells_a_transaction_s_way_with_its_task(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        bench.outbox.submit(contribute(task(1)))
+        bench.turn()
+
+    told = [(one.getMessage(), vars(one)["task"]) for one in caplog.records]
+    ways = ["wanted", "signed", "mined", "took effect"]
+    assert told == [(f"transaction {way}", task(1)) for way in ways]
 
 
 def test_reveals_get_the_first_nonces_by_deadline(bench: Bench) -> None:
@@ -252,6 +269,19 @@ def test_a_nonce_that_another_sender_spent_is_followed_by_a_new_one(bench: Bench
 
     assert [type(one) for one in results] == [Mined]
     assert [one.nonce for one in bench.signed] == [0, 1]
+
+
+def test_the_time_before_a_nonce_is_spent_proves_nothing() -> None:
+    bench = Bench(FREE)
+    bench.outbox.submit(contribute(task(1)))
+    bench.outbox.step()
+    bench.chain.least_wei = 1
+    bench.turn(8)
+    bench.chain.spend_nonce()
+
+    bench.outbox.step()
+
+    assert [one.nonce for one in bench.signed] == [0]
 
 
 def test_a_contribution_made_elsewhere_needs_no_transaction(bench: Bench) -> None:
@@ -364,11 +394,13 @@ def test_a_reveal_that_reverted_goes_again_with_a_new_nonce(bench: Bench) -> Non
 
 
 def test_a_contribution_that_the_contract_goes_on_refusing_fails_in_its_words(
-    bench: Bench,
+    bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench.chain.refuses = "not enough stake"
     bench.outbox.submit(contribute(task(1)))
     assert bench.turn(WATCH_BLOCKS - 1) == []
+    (said,) = [vars(one) for one in caplog.records if "would refuse it now" in one.getMessage()]
+    assert (said["task"], said["why"]) == (task(1), "not enough stake")
 
     (result,) = bench.turn(2)
 
@@ -559,6 +591,34 @@ def test_a_failed_action_is_taken_up_again_with_other_calldata(bench: Bench) -> 
     assert [type(one) for one in bench.turn()] == [Mined]
 
 
+def test_a_failed_action_is_taken_up_again_with_a_later_deadline(bench: Bench) -> None:
+    bench.outbox.submit(contribute(task(1), START_S))
+    (failed,) = bench.outbox.step()
+    assert isinstance(failed, Failed)
+    bench.outbox.submit(contribute(task(1), START_S + 100))
+
+    assert [type(one) for one in bench.turn()] == [Mined]
+
+
+def test_an_action_that_is_not_signed_yet_is_replaced_by_one_with_other_calldata(
+    bench: Bench,
+) -> None:
+    bench.outbox.submit(contribute(task(1)))
+    bench.outbox.submit(contribute(task(1), result=2))
+
+    assert [type(one) for one in bench.turn()] == [Mined]
+    assert shown_done(bench.chain, contribute(task(1), result=2))
+
+
+def test_a_done_action_is_not_done_again_with_other_calldata(bench: Bench) -> None:
+    bench.outbox.submit(contribute(task(1)))
+    (made,) = bench.turn()
+    bench.outbox.submit(contribute(task(1), result=2))
+
+    assert bench.outbox.step() == [made]
+    assert len(bench.signed) == 1
+
+
 def test_a_deadline_that_becomes_known_later_is_kept(bench: Bench) -> None:
     bench.outbox.submit(contribute(task(1)))
     bench.turn()
@@ -573,6 +633,9 @@ def test_what_is_signed_is_not_overwritten(bench: Bench) -> None:
     bench.outbox.submit(contribute(task(1)))
     bench.outbox.step()
     bench.outbox.submit(contribute(task(1), result=2))
+    entry = bench.outbox.entry(task(1), ActionKind.CONTRIBUTE)
+    assert entry is not None
+    assert entry.action == contribute(task(1))
 
     bench.turn()
 

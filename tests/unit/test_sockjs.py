@@ -60,15 +60,28 @@ def test_garbage_raises_nothing_but_the_documented_error(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line",
-    ["", "x", "hxh", "oo", "a", "a[1]", 'a"text"', "a" + "[" * 100_000, "c[]", 'c["a",1]', "c{}"],
+    ("line", "words"),
+    [
+        ("", "not a SockJS line: ''"),
+        ("x", "not a SockJS line: 'x'"),
+        ("hxh", "not a SockJS line: 'hxh'"),
+        ("oo", "not a SockJS line: 'oo'"),
+        ("a", "not JSON: ''"),
+        ("a[1]", "expected a JSON array of texts, got '[1]'"),
+        ('a"text"', "expected a JSON array of texts, got '\"text\"'"),
+        ("a" + "[" * 100_000, "not JSON: '[["),
+        ("c[]", "expected [code, reason], got '[]'"),
+        ('c["a",1]', "expected [code, reason], got '[\"a\",1]'"),
+        ("c{}", "expected [code, reason], got '{}'"),
+    ],
 )
-def test_a_line_that_no_server_writes_is_an_error(line: str) -> None:
-    with pytest.raises(SockJsError):
+def test_a_line_that_no_server_writes_is_an_error_that_shows_it(line: str, words: str) -> None:
+    with pytest.raises(SockJsError, match=re.escape(words)):
         decode_line(line)
 
 
 def test_the_lines_of_the_protocol_are_told_apart() -> None:
+    assert (sockjs.OPEN, sockjs.HEARTBEAT, sockjs.PRELUDE) == ("o", "h", "h" * 2048)
     assert decode_line(sockjs.PRELUDE) == Prelude()
     assert decode_line(sockjs.OPEN) == Open()
     assert decode_line(sockjs.HEARTBEAT) == Heartbeat()

@@ -72,6 +72,12 @@ def test_the_frames_of_the_worker_are_the_recorded_ones() -> None:
     assert encode(Frame("DISCONNECT")) == "DISCONNECT\n\n\0"
 
 
+def test_the_commands_are_those_of_the_specification() -> None:
+    client = {"CONNECT", "STOMP", "SEND", "SUBSCRIBE", "UNSUBSCRIBE", "ACK", "NACK"}
+    client |= {"BEGIN", "COMMIT", "ABORT", "DISCONNECT"}
+    assert client | {"CONNECTED", "MESSAGE", "RECEIPT", "ERROR"} == COMMANDS
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_both_line_ends_are_read(end: str) -> None:
     text = end.join(["", "MESSAGE", "subscription:0", "", "body\r\n"]) + "\0" + end
@@ -97,6 +103,8 @@ def test_content_length_counts_octets_and_lets_a_body_hold_nul() -> None:
         ("", "no blank line"),
         ("MESSAGE\n\0", "no blank line"),
         ("SHOUT\n\n\0", "unknown command 'SHOUT'"),
+        (" MESSAGE\n\n\0", "unknown command ' MESSAGE'"),
+        ("XMESSAGE\n\n\0", "unknown command 'XMESSAGE'"),
         ("MESSAGE\nnothing\n\n\0", "no header: 'nothing'"),
         ("MESSAGE\n:nameless\n\n\0", "no header"),
         ("MESSAGE\na:b\\t\n\n\0", "unknown escape"),
