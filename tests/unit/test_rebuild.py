@@ -213,6 +213,16 @@ def test_a_download_error_that_was_contributed_is_found_again() -> None:
     assert (life.now.digest, life.now.redo) == (DIGEST, None)
 
 
+def test_callback_data_is_kept_and_where_it_is_lost_made_again() -> None:
+    kept = Kept(DIGEST, "0xca11", uploadable=True)
+    assert rebuild.contributed(traces(CONTRIBUTED, kept)).callback_data == "0xca11"
+    life = Life(rebuild.contributed(traces(CONTRIBUTED, Kept()))).redone(None).redone(None)
+    assert life.now.redo is not None
+    again = StepDone(Step.COMPUTE, life.now.redo.attempt, ok=True, digest=DIGEST)
+    life.feed(replace(again, callback_data="0xca11"))
+    assert life.now.callback_data == "0xca11"
+
+
 def test_each_step_that_is_done_again_has_its_own_attempt() -> None:
     life = Life(rebuild.contributed(traces(CONTRIBUTED, Kept())))
     assert life.redone(None).wants == [DoStep(Step.DATA, 2)]

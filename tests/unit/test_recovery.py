@@ -117,6 +117,7 @@ def test_the_operator_reads_what_is_looked_for_and_what_keeps_it_from_being_foun
         "recovery not done yet, trying again",
     ]
     assert "503" in vars(caplog.records[1])["error"]
+    assert {record.name for record in caplog.records} == {"iexworker.task.recovery"}
 
 
 def test_damage_ends_the_process_which_sets_the_journal_aside_at_its_next_start() -> None:
