@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import rlp
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -28,7 +29,7 @@ from iexworker.chain.evidence import Answer
 from iexworker.chain.gas import PriceRule
 from iexworker.chain.ledger import SCHEMA, Ledger
 from iexworker.chain.models import ActionKind, ChainConfiguration, ContributionStatus
-from iexworker.chain.outbox import Outbox
+from iexworker.chain.outbox import EMPTY_TRANSFER_GAS, Outbox
 from iexworker.chain.situation import WATCH_BLOCKS
 from iexworker.errors import ChainError, JournalError
 
@@ -164,6 +165,17 @@ def test_the_log_tells_a_transaction_s_way_with_its_task(
     assert told == [(f"transaction {way}", task(1)) for way in ways]
 
 
+def test_an_action_goes_to_the_hub_with_its_gas_and_nothing_else(bench: Bench) -> None:
+    action = contribute(task(1))
+    bench.outbox.submit(action)
+    bench.outbox.step()
+
+    nonce, price, gas, to, value, data, *_ = rlp.decode(bench.signed[0].raw)
+    assert (int.from_bytes(nonce), int.from_bytes(price)) == (0, 1_300)
+    assert (int.from_bytes(gas), "0x" + to.hex(), value) == (action.gas_limit, HUB, b"")
+    assert data == action.calldata
+
+
 def test_reveals_get_the_first_nonces_by_deadline(bench: Bench) -> None:
     late, soon = task(1), task(2)
     for one in (late, soon):
@@ -188,7 +200,9 @@ def test_two_transactions_go_without_a_block_between_them(bench: Bench) -> None:
     assert [one.nonce for one in bench.free] == [0, 1]
 
 
-def test_the_same_bytes_go_again_when_the_node_forgot_them(bench: Bench) -> None:
+def test_the_same_bytes_go_again_when_the_node_forgot_them(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     bench.outbox.submit(contribute(task(1)))
     bench.outbox.step()
     bench.chain.forget()
@@ -197,6 +211,63 @@ def test_the_same_bytes_go_again_when_the_node_forgot_them(bench: Bench) -> None
 
     assert len(set(bench.chain.broadcasts)) == 1
     assert len(bench.chain.broadcasts) == 2
+    assert not [one for one in caplog.messages if "highest price" in one]
+
+
+def test_the_same_bytes_go_once_in_a_block_time(bench: Bench) -> None:
+    bench.outbox.submit(contribute(task(1)))
+    bench.outbox.step()
+    bench.chain.forget()
+    bench.uptime_s += BLOCK_TIME_S - 1
+    bench.outbox.step()
+    assert len(bench.chain.broadcasts) == 1
+    bench.uptime_s += 1
+    bench.outbox.step()
+    assert len(bench.chain.broadcasts) == 2
+
+
+def test_a_nonce_that_the_node_forgot_is_not_given_to_another_action(bench: Bench) -> None:
+    bench.outbox.submit(contribute(task(1)))
+    bench.outbox.step()
+    bench.chain.forget()
+    bench.outbox.submit(contribute(task(2)))
+    bench.outbox.step()
+
+    assert [one.nonce for one in bench.signed] == [0, 1]
+
+
+def test_bytes_once_refused_for_their_price_wait_like_others_once_they_are_taken() -> None:
+    bench = Bench(FREE)
+    bench.chain.least_wei = 1
+    bench.outbox.submit(contribute(task(1)))
+    bench.outbox.step()
+    bench.chain.least_wei = 0
+    bench.uptime_s += BLOCK_TIME_S
+    bench.outbox.step()
+    bench.chain.least_wei = 1
+    assert len(bench.chain.broadcasts) == 2
+    bench.turn(2)
+
+    assert len(bench.chain.broadcasts) == 2
+
+
+def test_what_is_free_is_looked_at_in_each_pass_and_what_is_mined_once_a_block() -> None:
+    bench = Bench(FREE)
+    bench.outbox.submit(contribute(task(1), START_S + 10))
+    bench.outbox.step()
+    bench.chain.least_wei = 1
+    assert [type(one) for one in bench.turn(5)] == [Failed]
+    bench.chain.unreachable = True
+    with pytest.raises(ChainError):
+        bench.outbox.step()
+    bench.chain.unreachable, bench.chain.least_wei = False, 0
+    bench.mine()
+    bench.outbox.step()
+    bench.chain.unreachable = True
+    assert bench.outbox.step() == []
+    bench.uptime_s += BLOCK_TIME_S
+    with pytest.raises(ChainError):
+        bench.outbox.step()
 
 
 def test_a_price_below_the_network_s_is_raised_until_it_suffices(bench: Bench) -> None:
@@ -264,8 +335,11 @@ def test_a_nonce_that_another_sender_spent_is_followed_by_a_new_one(bench: Bench
     bench.chain.spend_nonce()
     bench.outbox.step()
     assert [one.nonce for one in bench.signed] == [0], "one look is no proof"
+    bench.mine(2)
+    bench.outbox.step()
+    assert [one.nonce for one in bench.signed] == [0, 1], "what is void is replaced at once"
 
-    results = bench.turn(4)
+    results = bench.turn()
 
     assert [type(one) for one in results] == [Mined]
     assert [one.nonce for one in bench.signed] == [0, 1]
@@ -393,6 +467,37 @@ def test_a_reveal_that_reverted_goes_again_with_a_new_nonce(bench: Bench) -> Non
     assert [one.nonce for one in bench.signed] == [0, 1, 2]
 
 
+def test_a_reveal_that_reverted_is_not_signed_again_while_the_contract_refuses_it(
+    bench: Bench,
+) -> None:
+    bench.outbox.submit(contribute(task(1)))
+    bench.turn()
+    bench.chain.revealing.add(task(1))
+    bench.outbox.submit(reveal(task(1)))
+    bench.outbox.step()
+    bench.chain.revealing.clear()
+
+    assert bench.turn(20) == []
+    assert [one.nonce for one in bench.signed] == [0, 1]
+
+
+def test_no_action_is_risked_on_a_nonce_that_was_spent_before() -> None:
+    bench = Bench(FREE)
+    bench.outbox.submit(contribute(task(1)))
+    bench.outbox.step()
+    bench.chain.spend_nonce()
+    bench.chain.least_wei = 1
+    bench.outbox.step()
+    bench.mine(3)
+    bench.outbox.step()
+    bench.chain.state.nonce = 0  # a reorganisation took back what had spent it
+    bench.outbox.submit(contribute(task(2)))
+    bench.outbox.step()
+
+    made = [(one.nonce, one.data[4:36].hex()[-1:]) for one in bench.signed]
+    assert made == [(0, "1"), (0, ""), (1, "1"), (2, "2")]
+
+
 def test_a_contribution_that_the_contract_goes_on_refusing_fails_in_its_words(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -416,6 +521,8 @@ def test_a_contribution_mined_three_times_in_vain_is_given_up(
     monkeypatch.setattr(bench.chain, "_refusals", lambda trials: [])
     bench.chain.refuses = "only in blocks"
     bench.outbox.submit(contribute(task(1)))
+    assert bench.turn() == []
+    assert len(bench.signed) == 1, "a pause follows before the next one"
 
     results = bench.turn(20)
 
@@ -429,6 +536,14 @@ def test_an_abandoned_action_that_was_not_signed_ends_at_once(bench: Bench) -> N
 
     assert [type(one) for one in bench.outbox.step()] == [Failed]
     assert bench.signed == []
+
+
+def test_an_abandoned_action_that_is_wanted_again_is_done(bench: Bench) -> None:
+    bench.outbox.submit(contribute(task(1)))
+    bench.outbox.abandon(task(1), ActionKind.CONTRIBUTE)
+    bench.outbox.submit(contribute(task(1)))
+
+    assert [type(one) for one in bench.turn()] == [Mined]
 
 
 def test_the_nonce_of_an_abandoned_action_goes_to_the_next_one(bench: Bench) -> None:
@@ -453,7 +568,9 @@ def test_a_void_nonce_that_nobody_wants_is_freed_by_an_empty_transfer(bench: Ben
     results = bench.turn(2)
 
     assert [type(one) for one in results] == [Failed]
-    assert bench.signed[-1].data == b""
+    _, _, gas, to, value, data, *_ = rlp.decode(bench.signed[-1].raw)
+    assert (int.from_bytes(gas), "0x" + to.hex()) == (EMPTY_TRANSFER_GAS, WALLET.address)
+    assert (value, data) == (b"", b"")
     assert bench.chain.state.nonce == 1
     assert not bench.outbox.busy
 
@@ -584,6 +701,7 @@ def test_a_failed_action_is_taken_up_again_with_other_calldata(bench: Bench) -> 
     bench.outbox.submit(contribute(task(1)))
     (failed,) = bench.turn(WATCH_BLOCKS + 1)
     bench.outbox.submit(contribute(task(1)))
+    assert not bench.outbox.busy
     assert bench.outbox.step() == [failed]
     bench.chain.refuses = None
     bench.outbox.submit(contribute(task(1), result=2))
@@ -682,8 +800,8 @@ def test_a_refusal_of_the_node_is_told_once_in_plain_words(
     with caplog.at_level(logging.WARNING):
         bench.turn(5)
 
-    said = [one for one in caplog.messages if told in one]
-    assert len(said) == 1
+    (said,) = [one for one in caplog.records if told in one.getMessage()]
+    assert vars(said)["why"] == "the node's words"
 
 
 class Histories(RuleBasedStateMachine):

@@ -327,7 +327,8 @@ def test_an_authorisation_has_what_the_contribution_was_made_with() -> None:
 def test_what_stands_for_an_authorisation_names_no_enclave_and_signs_nothing() -> None:
     made = rebuild.no_authorization(WALLET, TASK)
     assert (made.task_id, made.worker_wallet) == (TASK, WALLET)
-    assert (made.enclave_challenge, made.signature) == (ZERO_ADDRESS, "0x" + "00" * 65)
+    assert made.raw["enclaveChallenge"] == ZERO_ADDRESS
+    assert made.raw["signature"] == {"value": "0x" + "00" * 65}
 
 
 def given_up(*history: ReplicateStatus, cause: AbortCause = AbortCause.UNKNOWN) -> Life:
