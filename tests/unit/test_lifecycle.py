@@ -457,6 +457,12 @@ def test_nobody_is_asked_for_a_consensus_that_is_known() -> None:
     assert life.wants() == (Transact(Step.REVEAL),)
 
 
+def test_a_reveal_that_an_answer_asks_for_is_left_to_what_the_chain_shows() -> None:
+    life = computed().answer().feed(Prepared(Step.CONTRIBUTE, 3_100, 4_000))
+    life.feed(Mined(Step.CONTRIBUTE, RECEIPT)).answer(N.PLEASE_REVEAL)
+    assert (life.now.step, life.wants()) == (Step.REVEAL, (Observe(),))
+
+
 def test_a_second_please_reveal_changes_nothing() -> None:
     life = revealed()
     before = life.now
