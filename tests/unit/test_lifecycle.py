@@ -481,6 +481,20 @@ def test_another_consensus_is_answered_by_aborted_and_the_files_stay() -> None:
     assert life.done().wants() == (Forget(),)
 
 
+def test_a_contribution_without_a_consensus_is_given_up_when_scheduler_and_chain_say_so() -> None:
+    late = observed(TaskStatus.ACTIVE, ContributionStatus.CONTRIBUTED, head_s=3_100)
+    assert not contributed().feed(late).now.lost  # the chain alone
+    life = contributed().feed(notified(N.PLEASE_ABORT, AbortCause.CONSENSUS_REACHED), late)
+    assert not life.now.lost  # for another reason
+    life = contributed().feed(notified(N.PLEASE_ABORT, AbortCause.CONTRIBUTION_TIMEOUT))
+    before = life.now
+    life.feed(replace(late, head_s=3_099))
+    assert (life.now, life.wants()) == (before, ())  # the scheduler alone
+    life.feed(late)
+    assert (life.now.lost, life.wants()) == (True, (StopWork(),))
+    assert life.now.pending == (Update(S.ABORTED, cause="CONTRIBUTION_TIMEOUT"),)
+
+
 def test_a_lost_contribution_is_given_up_once() -> None:
     other = observed(TaskStatus.REVEALING, ContributionStatus.CONTRIBUTED, consensus=OTHER_HASH)
     life = contributed().feed(other)
