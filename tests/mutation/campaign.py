@@ -125,7 +125,9 @@ class Record:
         if self._path.exists():
             known = json.loads(self._path.read_text())
             if keep or known["fingerprint"] == self._fingerprint:
-                self._fingerprint, self._fates = known["fingerprint"], known["fates"]
+                self._fates = known["fates"]
+        if keep:
+            self._fingerprint = "several"  # no later run may take these fates for its own
 
     def fate(self, mutant: Mutant) -> str | None:
         """Return the mutant's fate, None before it was tried."""
