@@ -312,6 +312,9 @@ def test_what_became_of_transactions_is_counted(bench: Bench) -> None:
     bench.chain.revealing.clear()
     bench.turn()
     assert bench.outbox.tally == Tally(success=1, failure=1, replaced=1)
+    bench.outbox.submit(contribute(task(2)))
+    bench.turn()
+    assert bench.outbox.tally == Tally(success=2, failure=1, replaced=1)
 
 
 def test_at_the_cap_the_same_bytes_wait_and_it_is_said_once(
