@@ -199,6 +199,22 @@ def test_a_status_already_recorded_goes_on_with_the_usual_next_action() -> None:
 def test_a_silent_acceptance_before_the_contribution_goes_on_all_the_same() -> None:
     assert Life().answer().done().answer(N.PLEASE_WAIT).now.step is Step.APP
     assert Life().answer().done().answer(None).now.step is Step.APP
+    life = Life()
+    for step in (Step.APP, Step.DATA, Step.COMPUTE, Step.CONTRIBUTE):
+        assert life.answer().done().answer(N.PLEASE_WAIT).now.step is step
+
+
+def test_an_answer_that_asks_for_what_is_done_changes_nothing() -> None:
+    life = Life().answer().done()
+    attempt = life.now.attempt
+    life.answer(N.PLEASE_START)
+    assert (life.now.step, life.now.work, life.now.attempt) == (Step.START, Work.DONE, attempt)
+    assert life.wants() == ()
+
+
+def test_an_acceptance_that_asks_for_an_abort_is_obeyed() -> None:
+    life = Life().answer().done().answer(N.PLEASE_ABORT)
+    assert life.wants() == (StopWork(), DoStep(Step.ABORT, life.now.attempt))
 
 
 @pytest.mark.parametrize(
@@ -215,6 +231,11 @@ def test_a_repeated_download_failure_is_contributed_by_its_cause(
     assert lifecycle.usual_next(Update(S.DATA_DOWNLOAD_FAILED, cause=cause)) is expected
 
 
+@pytest.mark.parametrize("status", [S.CONTRIBUTED, S.REVEALED, S.RESULT_UPLOADED])
+def test_from_the_contribution_on_a_repeated_update_asks_for_nothing(status: S) -> None:
+    assert lifecycle.usual_next(Update(status)) is N.PLEASE_WAIT
+
+
 def test_a_failed_start_is_answered_by_aborted() -> None:
     life = Life().answer().done(ok=False, cause="STAKE_TOO_LOW")
     assert life.now.pending[-1] == Update(S.START_FAILED, cause="STAKE_TOO_LOW")
@@ -223,6 +244,7 @@ def test_a_failed_start_is_answered_by_aborted() -> None:
     assert life.wants() == (StopWork(), DoStep(Step.ABORT, life.now.attempt))
     life.done()
     assert life.now.pending == (Update(S.ABORTED, cause="UNKNOWN"),)
+    assert life.wants() == ()  # kept until that is answered
     assert life.answer(None).wants() == (Forget(),)
 
 
@@ -235,6 +257,30 @@ def test_a_refused_abort_ends_the_task_too() -> None:
 def test_a_failed_purge_is_still_answered() -> None:
     life = Life().feed(notified(N.PLEASE_ABORT, AbortCause.CONTRIBUTION_TIMEOUT)).done(ok=False)
     assert life.now.pending == (Update(S.ABORTED, cause="CONTRIBUTION_TIMEOUT"),)
+
+
+def test_an_outcome_that_is_told_twice_counts_once() -> None:
+    life = Life().answer()
+    outcome = StepDone(Step.START, life.now.attempt, ok=True)
+    before = life.feed(outcome).now
+    assert before.work is Work.DONE
+    assert life.feed(replace(outcome, ok=False, cause="UNKNOWN")).now == before
+
+
+@pytest.mark.parametrize("kind", [N.PLEASE_ABORT, N.PLEASE_COMPLETE])
+def test_an_abort_under_way_is_not_begun_again(kind: NotificationType) -> None:
+    life = Life().feed(notified(N.PLEASE_ABORT, AbortCause.CONTRIBUTION_TIMEOUT))
+    before = life.now
+    life.feed(notified(kind))
+    assert (life.now, life.wants()) == (before, ())
+
+
+@pytest.mark.parametrize("kind", [N.PLEASE_ABORT, N.PLEASE_COMPLETE, N.PLEASE_REVEAL])
+def test_a_completion_under_way_is_not_begun_again(kind: NotificationType) -> None:
+    life = revealed().feed(notified(N.PLEASE_COMPLETE))
+    before = life.now
+    life.feed(notified(kind))
+    assert (life.now, life.wants()) == (before, ())
 
 
 def test_an_outcome_that_an_abort_has_overtaken_is_dropped() -> None:
@@ -251,10 +297,41 @@ def test_an_answer_that_an_abort_has_overtaken_is_dropped() -> None:
     assert life.feed(Answered(S.STARTING, AnswerKind.ACCEPTED)).now == before
 
 
+def test_checks_of_another_step_put_nothing_at_stake() -> None:
+    life = Life().feed(Prepared(Step.START, 3_100, 4_000))
+    assert (life.now.staked, life.wants()) == (False, ())
+    assert (life.now.contribution_deadline_s, life.now.final_deadline_s) == (3_100, 4_000)
+
+
+def test_checks_that_an_abort_has_overtaken_put_nothing_at_stake() -> None:
+    life = computed().feed(notified(N.PLEASE_ABORT), Prepared(Step.CONTRIBUTE, 3_100, 4_000))
+    assert (life.now.staked, life.wants()) == (False, ())
+    earlier = Life().feed(Prepared(Step.CONTRIBUTE, 3_100, 4_000))
+    assert (earlier.now.staked, earlier.wants()) == (False, ())
+    late = computed().feed(Prepared(Step.START, 3_100, 4_000))
+    assert (late.now.staked, late.wants()) == (False, ())
+
+
 def test_the_stake_counts_from_the_moment_the_outbox_is_asked() -> None:
     life = computed().feed(Prepared(Step.CONTRIBUTE, 3_100, 4_000))
     assert life.now.staked
     assert life.wants() == (Transact(Step.CONTRIBUTE),)
+
+
+def test_what_was_computed_is_kept_for_the_contribution() -> None:
+    life = Life()
+    for wants in (N.PLEASE_DOWNLOAD_APP, N.PLEASE_DOWNLOAD_DATA, N.PLEASE_COMPUTE):
+        life.answer().done().answer(wants)
+    life.answer().done(digest=DIGEST, callback_data="0xca11", exit_code=3, with_logs=True)
+    assert life.now.pending == (Update(S.COMPUTED, exit_code=3, with_logs=True),)
+    assert (life.now.digest, life.now.callback_data) == (DIGEST, "0xca11")
+    assert life.now.work is Work.DONE
+    life.answer(N.PLEASE_CONTRIBUTE).feed(Prepared(Step.CONTRIBUTE, 3_100, 4_000))
+    assert (life.now.contribution_deadline_s, life.now.final_deadline_s) == (3_100, 4_000)
+
+
+def test_a_success_is_reported_without_a_cause() -> None:
+    assert Life().done(cause="UNKNOWN").now.pending[-1] == Update(S.STARTED)
 
 
 def test_a_contribution_that_is_set_already_is_looked_for_by_the_outbox() -> None:
@@ -274,7 +351,33 @@ def test_a_void_contribute_takes_the_stake_back() -> None:
     life = computed().answer().feed(Prepared(Step.CONTRIBUTE, 3_100, 4_000))
     life.feed(NotMined(Step.CONTRIBUTE, "CHAIN_RECEIPT_NOT_VALID"))
     assert not life.now.staked
-    assert life.due is S.CONTRIBUTE_FAILED
+    assert life.now.work is Work.FAILED
+    failure = Update(S.CONTRIBUTE_FAILED, cause="CHAIN_RECEIPT_NOT_VALID")
+    assert life.now.pending[-1] == failure
+
+
+def test_a_contribute_that_is_told_void_too_late_changes_nothing() -> None:
+    void = NotMined(Step.CONTRIBUTE, "CHAIN_RECEIPT_NOT_VALID")
+    for life in (contributed(), contributed().feed(REVEALING), revealed()):
+        before = life.now
+        life.feed(void)
+        assert (life.now, life.wants()) == (before, ())
+
+
+def test_a_void_reveal_is_looked_into_and_nothing_is_given_up() -> None:
+    life = contributed().feed(REVEALING)
+    before = life.now
+    life.feed(NotMined(Step.REVEAL, "CANNOT_REVEAL"))
+    assert (life.now, life.wants()) == (before, (Observe(),))
+
+
+def test_what_is_mined_is_reported_with_its_receipt() -> None:
+    life = computed().answer().feed(Prepared(Step.CONTRIBUTE, 3_100, 4_000))
+    life.feed(Mined(Step.CONTRIBUTE, RECEIPT))
+    assert life.now.pending == (Update(S.CONTRIBUTED, receipt=RECEIPT),)
+    life.answer(N.PLEASE_WAIT).feed(notified(N.PLEASE_REVEAL)).answer()
+    life.feed(Mined(Step.REVEAL, RECEIPT))
+    assert life.now.pending == (Update(S.REVEALED, receipt=RECEIPT),)
 
 
 def test_an_abort_asked_meanwhile_follows_a_void_contribute() -> None:
@@ -287,6 +390,16 @@ def test_a_staked_task_is_not_aborted_on_the_schedulers_word() -> None:
     life = contributed().feed(notified(N.PLEASE_ABORT, AbortCause.CONSENSUS_REACHED))
     assert life.now.step is Step.CONTRIBUTE
     assert life.wants() == (Observe(),)
+
+
+def test_the_last_cause_that_was_told_counts_and_a_refusal_tells_none() -> None:
+    life = revealed().feed(notified(N.PLEASE_UPLOAD))
+    life.feed(notified(N.PLEASE_ABORT, AbortCause.CONTRIBUTION_TIMEOUT))
+    life.feed(notified(N.PLEASE_ABORT, AbortCause.CONSENSUS_REACHED))
+    assert life.now.abort_cause is AbortCause.CONSENSUS_REACHED
+    life.done(result_link="link").answer()
+    life.feed(Answered(S.RESULT_UPLOADED, AnswerKind.REFUSED, N.PLEASE_ABORT))
+    assert life.now.abort_cause is AbortCause.CONSENSUS_REACHED
 
 
 def test_a_refused_contributed_is_sent_again() -> None:
@@ -329,6 +442,27 @@ def test_a_reveal_waits_until_the_own_node_shows_the_consensus() -> None:
     assert life.feed(REVEALING).wants() == (Transact(Step.REVEAL),)
 
 
+def test_updates_are_not_let_go_before_the_contribution_is_reported() -> None:
+    life = computed().answer().feed(Prepared(Step.CONTRIBUTE, 3_100, 4_000))
+    life.feed(Mined(Step.CONTRIBUTE, RECEIPT), replace(REVEALING, overdue=True))
+    assert life.wants() == (Transact(Step.REVEAL),)
+    assert not life.now.consensus_known
+
+
+def test_nobody_is_asked_for_a_consensus_that_is_known() -> None:
+    several = observed(
+        TaskStatus.REVEALING, ContributionStatus.CONTRIBUTED, overdue=True, winners=2
+    )
+    life = contributed().feed(notified(N.PLEASE_REVEAL), several)
+    assert life.wants() == (Transact(Step.REVEAL),)
+
+
+def test_a_reveal_that_an_answer_asks_for_is_left_to_what_the_chain_shows() -> None:
+    life = computed().answer().feed(Prepared(Step.CONTRIBUTE, 3_100, 4_000))
+    life.feed(Mined(Step.CONTRIBUTE, RECEIPT)).answer(N.PLEASE_REVEAL)
+    assert (life.now.step, life.wants()) == (Step.REVEAL, (Observe(),))
+
+
 def test_a_second_please_reveal_changes_nothing() -> None:
     life = revealed()
     before = life.now
@@ -347,6 +481,65 @@ def test_another_consensus_is_answered_by_aborted_and_the_files_stay() -> None:
     assert life.done().wants() == (Forget(),)
 
 
+def test_a_contribution_without_a_consensus_is_given_up_when_scheduler_and_chain_say_so() -> None:
+    late = observed(TaskStatus.ACTIVE, ContributionStatus.CONTRIBUTED, head_s=3_100)
+    assert not contributed().feed(late).now.lost  # the chain alone
+    life = contributed().feed(notified(N.PLEASE_ABORT, AbortCause.CONSENSUS_REACHED), late)
+    assert not life.now.lost  # for another reason
+    life = contributed().feed(notified(N.PLEASE_ABORT, AbortCause.CONTRIBUTION_TIMEOUT))
+    before = life.now
+    life.feed(replace(late, head_s=3_099))
+    assert (life.now, life.wants()) == (before, ())  # the scheduler alone
+    life.feed(late)
+    assert (life.now.lost, life.wants()) == (True, (StopWork(),))
+    assert life.now.pending == (Update(S.ABORTED, cause="CONTRIBUTION_TIMEOUT"),)
+
+
+def test_a_lost_contribution_is_given_up_once() -> None:
+    other = observed(TaskStatus.REVEALING, ContributionStatus.CONTRIBUTED, consensus=OTHER_HASH)
+    life = contributed().feed(other)
+    before = life.now
+    life.feed(other)
+    assert (life.now, life.wants()) == (before, ())
+
+
+def test_a_purge_is_asked_for_once_by_what_the_chain_shows() -> None:
+    failed = observed(TaskStatus.FAILED, ContributionStatus.UNSET, overdue=True)
+    aborting = Life().feed(notified(N.PLEASE_ABORT))
+    assert aborting.feed(failed).wants() == ()
+    other = observed(TaskStatus.REVEALING, ContributionStatus.CONTRIBUTED, consensus=OTHER_HASH)
+    lost = contributed().feed(other, failed).done()
+    assert lost.now.pending
+    assert lost.feed(failed).wants() == ()
+
+
+def test_a_lost_contribution_begins_an_attempt_of_its_own() -> None:
+    life = contributed()
+    attempt = life.now.attempt
+    life.feed(observed(TaskStatus.REVEALING, ContributionStatus.CONTRIBUTED, consensus=OTHER_HASH))
+    assert (life.now.step, life.now.attempt) == (Step.ABORT, attempt + 1)
+
+
+def test_the_consensus_is_not_revealed_before_the_outbox_knows_the_contribution_mined() -> None:
+    life = computed().answer().feed(Prepared(Step.CONTRIBUTE, 3_100, 4_000))
+    before = life.now
+    assert life.feed(REVEALING).now == before
+    assert life.wants() == ()
+
+
+def test_a_second_look_at_the_consensus_begins_no_second_reveal() -> None:
+    life = contributed().feed(REVEALING)
+    before = life.now
+    assert life.feed(REVEALING).now == before
+    assert life.wants() == (Transact(Step.REVEAL),)
+
+
+def test_a_reveal_that_only_the_chain_knows_of_is_looked_for_by_the_outbox() -> None:
+    life = contributed().feed(observed(TaskStatus.REVEALING, ContributionStatus.PROVED))
+    assert (life.now.step, life.now.work) == (Step.REVEAL, Work.DOING)
+    assert life.wants() == (Transact(Step.REVEAL),)
+
+
 def test_a_reveal_deadline_passed_by_the_heads_time_loses() -> None:
     life = contributed().feed(
         observed(TaskStatus.REVEALING, ContributionStatus.CONTRIBUTED, head_s=1_600)
@@ -358,6 +551,26 @@ def test_nothing_is_revealed_without_the_digest_of_the_consensus() -> None:
     life = contributed().feed(replace(REVEALING, own_hash=None))
     assert life.wants() == ()
     assert not life.now.lost
+
+
+def test_a_second_please_upload_changes_nothing() -> None:
+    life = revealed().feed(notified(N.PLEASE_UPLOAD))
+    before = life.now
+    life.feed(notified(N.PLEASE_UPLOAD))
+    assert (life.now, life.wants()) == (before, ())
+
+
+def test_a_failed_upload_is_reported_with_its_cause_and_no_link() -> None:
+    life = revealed().feed(notified(N.PLEASE_UPLOAD))
+    life.done(ok=False, cause="RESULT_LINK_MISSING", result_link="link")
+    assert life.now.pending[-1] == Update(S.RESULT_UPLOAD_FAILED, cause="RESULT_LINK_MISSING")
+
+
+def test_nothing_is_uploaded_unasked_before_the_reveal_is_reported() -> None:
+    proved = observed(TaskStatus.REVEALING, ContributionStatus.PROVED, overdue=True)
+    life = contributed().feed(notified(N.PLEASE_REVEAL)).answer()
+    life.feed(Mined(Step.REVEAL, RECEIPT), proved)
+    assert (life.now.step, life.due) == (Step.REVEAL, S.REVEALED)
 
 
 def test_an_upload_asked_before_the_reveal_is_seen_follows_it() -> None:
@@ -375,7 +588,9 @@ def test_a_sole_winner_uploads_unasked_when_the_push_is_overdue() -> None:
 
 def test_one_of_several_winners_asks_whether_it_is_to_upload() -> None:
     proved = observed(TaskStatus.REVEALING, ContributionStatus.PROVED, overdue=True, winners=3)
-    life = revealed().feed(proved)
+    life = revealed().feed(replace(proved, overdue=False))
+    assert life.wants() == ()
+    life.feed(proved)
     assert life.wants() == (AskScheduler(),)
     assert life.feed(SchedulerSaw(consensus=True, asked_to_upload=True)).now.step is Step.UPLOAD
 
@@ -387,9 +602,22 @@ def test_uploading_is_told_once_the_proxy_has_the_result() -> None:
     assert life.answer().due is S.RESULT_UPLOADED
 
 
+def test_the_upload_is_reported_with_its_link_and_the_callback_data() -> None:
+    record = replace(revealed().now, callback_data="0xca11")
+    life = Life(record).feed(notified(N.PLEASE_UPLOAD)).done(result_link="link")
+    uploaded = Update(S.RESULT_UPLOADED, result_link="link", callback_data="0xca11")
+    assert life.now.pending[-1] == uploaded
+
+
+def test_no_later_outcome_changes_what_was_contributed() -> None:
+    life = revealed().feed(notified(N.PLEASE_UPLOAD))
+    life.done(digest=OTHER_HASH, callback_data="0xbad", result_link="link")
+    assert (life.now.digest, life.now.callback_data) == (DIGEST, None)
+
+
 def test_an_upload_that_takes_long_is_told_of_where_another_winner_may_do_it() -> None:
     alone = observed(TaskStatus.REVEALING, ContributionStatus.PROVED, overdue=True)
-    in_time = observed(TaskStatus.REVEALING, ContributionStatus.PROVED, winners=3)
+    in_time = observed(TaskStatus.REVEALING, ContributionStatus.PROVED, winners=2)
     life = revealed().feed(notified(N.PLEASE_UPLOAD))
     assert life.feed(alone).due is None
     assert life.feed(in_time).due is None
@@ -405,11 +633,23 @@ def test_a_refused_upload_waits_for_the_chain() -> None:
     assert life.now.step is Step.COMPLETE
 
 
+def test_a_completed_task_whose_reveal_only_the_chain_knows_of_is_completed() -> None:
+    life = contributed().feed(
+        observed(TaskStatus.COMPLETED, ContributionStatus.PROVED, overdue=True)
+    )
+    assert (life.now.step, life.now.revealed) == (Step.COMPLETE, True)
+    assert [update.status for update in life.now.pending] == [S.COMPLETING]
+    unreported = computed().answer().feed(Prepared(Step.CONTRIBUTE, 3_100, 4_000))
+    unreported.feed(Mined(Step.CONTRIBUTE, RECEIPT))
+    unreported.feed(observed(TaskStatus.COMPLETED, ContributionStatus.PROVED, overdue=True))
+    assert [update.status for update in unreported.now.pending] == [S.COMPLETING]
+
+
 def test_a_task_that_failed_on_the_chain_is_aborted() -> None:
     life = contributed().feed(
         observed(TaskStatus.FAILED, ContributionStatus.CONTRIBUTED, overdue=True)
     )
-    assert life.now.step is Step.ABORT
+    assert (life.now.step, life.now.staked) == (Step.ABORT, False)
     assert life.wants()[0] == StopWork()
 
 
@@ -430,6 +670,33 @@ def test_a_computation_past_the_contribution_deadline_fails_its_step() -> None:
     assert life.wants() == (StopWork(),)
     assert life.now.work is Work.FAILED
     assert life.now.pending[-1] == Update(S.START_FAILED, cause="CONTRIBUTION_TIMEOUT")
+
+
+def test_a_computation_in_time_goes_on() -> None:
+    life = Life()
+    before = life.now
+    life.feed(observed(head_s=3_099))
+    assert (life.now, life.wants()) == (before, ())
+
+
+def test_checks_of_a_contribution_that_take_until_its_deadline_fail_it() -> None:
+    life = computed().answer().feed(observed(head_s=3_100))
+    assert life.now.pending == (Update(S.CONTRIBUTE_FAILED, cause="CONTRIBUTION_TIMEOUT"),)
+
+
+def test_a_contribute_in_the_outbox_is_not_given_up_for_what_the_chain_does_not_show() -> None:
+    life = computed().answer().feed(Prepared(Step.CONTRIBUTE, 3_100, 4_000))
+    before = life.now
+    for seen in (observed(head_s=3_100), observed(TaskStatus.REVEALING)):
+        life.feed(seen)
+        assert (life.now, life.wants()) == (before, ())
+
+
+def test_a_contribution_that_the_outbox_still_looks_for_is_not_taken_for_revealed() -> None:
+    life = computed().answer().feed(Prepared(Step.CONTRIBUTE, 3_100, 4_000))
+    before = life.now
+    life.feed(observed(TaskStatus.REVEALING, ContributionStatus.PROVED, overdue=True))
+    assert (life.now, life.wants()) == (before, ())
 
 
 def test_a_computation_of_a_task_decided_without_us_fails_its_step() -> None:

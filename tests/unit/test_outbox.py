@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import rlp
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -28,7 +29,7 @@ from iexworker.chain.evidence import Answer
 from iexworker.chain.gas import PriceRule
 from iexworker.chain.ledger import SCHEMA, Ledger
 from iexworker.chain.models import ActionKind, ChainConfiguration, ContributionStatus
-from iexworker.chain.outbox import Outbox
+from iexworker.chain.outbox import EMPTY_TRANSFER_GAS, Outbox
 from iexworker.chain.situation import WATCH_BLOCKS
 from iexworker.errors import ChainError, JournalError
 
@@ -122,7 +123,8 @@ def test_nothing_is_signed_for_another_chain(bench: Bench) -> None:
     bench.chain.chain_id = 1
     bench.outbox.submit(contribute(task(1)))
 
-    with pytest.raises(ChainError, match="on chain 1, the pool on 134"):
+    words = "on chain 1, the pool on 134: nothing is signed; give the worker a node of that chain"
+    with pytest.raises(ChainError, match=words):
         bench.outbox.step()
     assert bench.signed == []
 
@@ -137,7 +139,9 @@ def test_a_node_that_is_gone_loses_nothing(bench: Bench) -> None:
     assert [type(one) for one in bench.turn()] == [Mined]
 
 
-def test_an_answer_that_got_lost_is_no_second_transaction(bench: Bench) -> None:
+def test_an_answer_that_got_lost_is_no_second_transaction(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     bench.chain.loses_answers = True
     bench.outbox.submit(contribute(task(1)))
     bench.outbox.step()
@@ -145,6 +149,31 @@ def test_an_answer_that_got_lost_is_no_second_transaction(bench: Bench) -> None:
 
     assert [type(one) for one in bench.turn()] == [Mined]
     assert len(bench.signed) == 1
+    (said,) = [vars(one) for one in caplog.records if "perhaps not sent" in one.getMessage()]
+    assert (said["task"], said["why"]) == (task(1), "no answer in time")
+
+
+def test_the_log_tells_a_transaction_s_way_with_its_task(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        bench.outbox.submit(contribute(task(1)))
+        bench.turn()
+
+    told = [(one.getMessage(), vars(one)["task"]) for one in caplog.records]
+    ways = ["wanted", "signed", "mined", "took effect"]
+    assert told == [(f"transaction {way}", task(1)) for way in ways]
+
+
+def test_an_action_goes_to_the_hub_with_its_gas_and_nothing_else(bench: Bench) -> None:
+    action = contribute(task(1))
+    bench.outbox.submit(action)
+    bench.outbox.step()
+
+    nonce, price, gas, to, value, data, *_ = rlp.decode(bench.signed[0].raw)
+    assert (int.from_bytes(nonce), int.from_bytes(price)) == (0, 1_300)
+    assert (int.from_bytes(gas), "0x" + to.hex(), value) == (action.gas_limit, HUB, b"")
+    assert data == action.calldata
 
 
 def test_reveals_get_the_first_nonces_by_deadline(bench: Bench) -> None:
@@ -171,7 +200,9 @@ def test_two_transactions_go_without_a_block_between_them(bench: Bench) -> None:
     assert [one.nonce for one in bench.free] == [0, 1]
 
 
-def test_the_same_bytes_go_again_when_the_node_forgot_them(bench: Bench) -> None:
+def test_the_same_bytes_go_again_when_the_node_forgot_them(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     bench.outbox.submit(contribute(task(1)))
     bench.outbox.step()
     bench.chain.forget()
@@ -180,6 +211,63 @@ def test_the_same_bytes_go_again_when_the_node_forgot_them(bench: Bench) -> None
 
     assert len(set(bench.chain.broadcasts)) == 1
     assert len(bench.chain.broadcasts) == 2
+    assert not [one for one in caplog.messages if "highest price" in one]
+
+
+def test_the_same_bytes_go_once_in_a_block_time(bench: Bench) -> None:
+    bench.outbox.submit(contribute(task(1)))
+    bench.outbox.step()
+    bench.chain.forget()
+    bench.uptime_s += BLOCK_TIME_S - 1
+    bench.outbox.step()
+    assert len(bench.chain.broadcasts) == 1
+    bench.uptime_s += 1
+    bench.outbox.step()
+    assert len(bench.chain.broadcasts) == 2
+
+
+def test_a_nonce_that_the_node_forgot_is_not_given_to_another_action(bench: Bench) -> None:
+    bench.outbox.submit(contribute(task(1)))
+    bench.outbox.step()
+    bench.chain.forget()
+    bench.outbox.submit(contribute(task(2)))
+    bench.outbox.step()
+
+    assert [one.nonce for one in bench.signed] == [0, 1]
+
+
+def test_bytes_once_refused_for_their_price_wait_like_others_once_they_are_taken() -> None:
+    bench = Bench(FREE)
+    bench.chain.least_wei = 1
+    bench.outbox.submit(contribute(task(1)))
+    bench.outbox.step()
+    bench.chain.least_wei = 0
+    bench.uptime_s += BLOCK_TIME_S
+    bench.outbox.step()
+    bench.chain.least_wei = 1
+    assert len(bench.chain.broadcasts) == 2
+    bench.turn(2)
+
+    assert len(bench.chain.broadcasts) == 2
+
+
+def test_what_is_free_is_looked_at_in_each_pass_and_what_is_mined_once_a_block() -> None:
+    bench = Bench(FREE)
+    bench.outbox.submit(contribute(task(1), START_S + 10))
+    bench.outbox.step()
+    bench.chain.least_wei = 1
+    assert [type(one) for one in bench.turn(5)] == [Failed]
+    bench.chain.unreachable = True
+    with pytest.raises(ChainError):
+        bench.outbox.step()
+    bench.chain.unreachable, bench.chain.least_wei = False, 0
+    bench.mine()
+    bench.outbox.step()
+    bench.chain.unreachable = True
+    assert bench.outbox.step() == []
+    bench.uptime_s += BLOCK_TIME_S
+    with pytest.raises(ChainError):
+        bench.outbox.step()
 
 
 def test_a_price_below_the_network_s_is_raised_until_it_suffices(bench: Bench) -> None:
@@ -224,6 +312,9 @@ def test_what_became_of_transactions_is_counted(bench: Bench) -> None:
     bench.chain.revealing.clear()
     bench.turn()
     assert bench.outbox.tally == Tally(success=1, failure=1, replaced=1)
+    bench.outbox.submit(contribute(task(2)))
+    bench.turn()
+    assert bench.outbox.tally == Tally(success=2, failure=1, replaced=1)
 
 
 def test_at_the_cap_the_same_bytes_wait_and_it_is_said_once(
@@ -247,11 +338,27 @@ def test_a_nonce_that_another_sender_spent_is_followed_by_a_new_one(bench: Bench
     bench.chain.spend_nonce()
     bench.outbox.step()
     assert [one.nonce for one in bench.signed] == [0], "one look is no proof"
+    bench.mine(2)
+    bench.outbox.step()
+    assert [one.nonce for one in bench.signed] == [0, 1], "what is void is replaced at once"
 
-    results = bench.turn(4)
+    results = bench.turn()
 
     assert [type(one) for one in results] == [Mined]
     assert [one.nonce for one in bench.signed] == [0, 1]
+
+
+def test_the_time_before_a_nonce_is_spent_proves_nothing() -> None:
+    bench = Bench(FREE)
+    bench.outbox.submit(contribute(task(1)))
+    bench.outbox.step()
+    bench.chain.least_wei = 1
+    bench.turn(8)
+    bench.chain.spend_nonce()
+
+    bench.outbox.step()
+
+    assert [one.nonce for one in bench.signed] == [0]
 
 
 def test_a_contribution_made_elsewhere_needs_no_transaction(bench: Bench) -> None:
@@ -363,12 +470,45 @@ def test_a_reveal_that_reverted_goes_again_with_a_new_nonce(bench: Bench) -> Non
     assert [one.nonce for one in bench.signed] == [0, 1, 2]
 
 
-def test_a_contribution_that_the_contract_goes_on_refusing_fails_in_its_words(
+def test_a_reveal_that_reverted_is_not_signed_again_while_the_contract_refuses_it(
     bench: Bench,
+) -> None:
+    bench.outbox.submit(contribute(task(1)))
+    bench.turn()
+    bench.chain.revealing.add(task(1))
+    bench.outbox.submit(reveal(task(1)))
+    bench.outbox.step()
+    bench.chain.revealing.clear()
+
+    assert bench.turn(20) == []
+    assert [one.nonce for one in bench.signed] == [0, 1]
+
+
+def test_no_action_is_risked_on_a_nonce_that_was_spent_before() -> None:
+    bench = Bench(FREE)
+    bench.outbox.submit(contribute(task(1)))
+    bench.outbox.step()
+    bench.chain.spend_nonce()
+    bench.chain.least_wei = 1
+    bench.outbox.step()
+    bench.mine(3)
+    bench.outbox.step()
+    bench.chain.state.nonce = 0  # a reorganisation took back what had spent it
+    bench.outbox.submit(contribute(task(2)))
+    bench.outbox.step()
+
+    made = [(one.nonce, one.data[4:36].hex()[-1:]) for one in bench.signed]
+    assert made == [(0, "1"), (0, ""), (1, "1"), (2, "2")]
+
+
+def test_a_contribution_that_the_contract_goes_on_refusing_fails_in_its_words(
+    bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench.chain.refuses = "not enough stake"
     bench.outbox.submit(contribute(task(1)))
     assert bench.turn(WATCH_BLOCKS - 1) == []
+    (said,) = [vars(one) for one in caplog.records if "would refuse it now" in one.getMessage()]
+    assert (said["task"], said["why"]) == (task(1), "not enough stake")
 
     (result,) = bench.turn(2)
 
@@ -384,6 +524,8 @@ def test_a_contribution_mined_three_times_in_vain_is_given_up(
     monkeypatch.setattr(bench.chain, "_refusals", lambda trials: [])
     bench.chain.refuses = "only in blocks"
     bench.outbox.submit(contribute(task(1)))
+    assert bench.turn() == []
+    assert len(bench.signed) == 1, "a pause follows before the next one"
 
     results = bench.turn(20)
 
@@ -397,6 +539,14 @@ def test_an_abandoned_action_that_was_not_signed_ends_at_once(bench: Bench) -> N
 
     assert [type(one) for one in bench.outbox.step()] == [Failed]
     assert bench.signed == []
+
+
+def test_an_abandoned_action_that_is_wanted_again_is_done(bench: Bench) -> None:
+    bench.outbox.submit(contribute(task(1)))
+    bench.outbox.abandon(task(1), ActionKind.CONTRIBUTE)
+    bench.outbox.submit(contribute(task(1)))
+
+    assert [type(one) for one in bench.turn()] == [Mined]
 
 
 def test_the_nonce_of_an_abandoned_action_goes_to_the_next_one(bench: Bench) -> None:
@@ -421,7 +571,9 @@ def test_a_void_nonce_that_nobody_wants_is_freed_by_an_empty_transfer(bench: Ben
     results = bench.turn(2)
 
     assert [type(one) for one in results] == [Failed]
-    assert bench.signed[-1].data == b""
+    _, _, gas, to, value, data, *_ = rlp.decode(bench.signed[-1].raw)
+    assert (int.from_bytes(gas), "0x" + to.hex()) == (EMPTY_TRANSFER_GAS, WALLET.address)
+    assert (value, data) == (b"", b"")
     assert bench.chain.state.nonce == 1
     assert not bench.outbox.busy
 
@@ -552,11 +704,40 @@ def test_a_failed_action_is_taken_up_again_with_other_calldata(bench: Bench) -> 
     bench.outbox.submit(contribute(task(1)))
     (failed,) = bench.turn(WATCH_BLOCKS + 1)
     bench.outbox.submit(contribute(task(1)))
+    assert not bench.outbox.busy
     assert bench.outbox.step() == [failed]
     bench.chain.refuses = None
     bench.outbox.submit(contribute(task(1), result=2))
 
     assert [type(one) for one in bench.turn()] == [Mined]
+
+
+def test_a_failed_action_is_taken_up_again_with_a_later_deadline(bench: Bench) -> None:
+    bench.outbox.submit(contribute(task(1), START_S))
+    (failed,) = bench.outbox.step()
+    assert isinstance(failed, Failed)
+    bench.outbox.submit(contribute(task(1), START_S + 100))
+
+    assert [type(one) for one in bench.turn()] == [Mined]
+
+
+def test_an_action_that_is_not_signed_yet_is_replaced_by_one_with_other_calldata(
+    bench: Bench,
+) -> None:
+    bench.outbox.submit(contribute(task(1)))
+    bench.outbox.submit(contribute(task(1), result=2))
+
+    assert [type(one) for one in bench.turn()] == [Mined]
+    assert shown_done(bench.chain, contribute(task(1), result=2))
+
+
+def test_a_done_action_is_not_done_again_with_other_calldata(bench: Bench) -> None:
+    bench.outbox.submit(contribute(task(1)))
+    (made,) = bench.turn()
+    bench.outbox.submit(contribute(task(1), result=2))
+
+    assert bench.outbox.step() == [made]
+    assert len(bench.signed) == 1
 
 
 def test_a_deadline_that_becomes_known_later_is_kept(bench: Bench) -> None:
@@ -573,6 +754,9 @@ def test_what_is_signed_is_not_overwritten(bench: Bench) -> None:
     bench.outbox.submit(contribute(task(1)))
     bench.outbox.step()
     bench.outbox.submit(contribute(task(1), result=2))
+    entry = bench.outbox.entry(task(1), ActionKind.CONTRIBUTE)
+    assert entry is not None
+    assert entry.action == contribute(task(1))
 
     bench.turn()
 
@@ -619,8 +803,8 @@ def test_a_refusal_of_the_node_is_told_once_in_plain_words(
     with caplog.at_level(logging.WARNING):
         bench.turn(5)
 
-    said = [one for one in caplog.messages if told in one]
-    assert len(said) == 1
+    (said,) = [one for one in caplog.records if told in one.getMessage()]
+    assert vars(said)["why"] == "the node's words"
 
 
 class Histories(RuleBasedStateMachine):

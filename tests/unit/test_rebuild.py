@@ -213,6 +213,22 @@ def test_a_download_error_that_was_contributed_is_found_again() -> None:
     assert (life.now.digest, life.now.redo) == (DIGEST, None)
 
 
+def test_callback_data_is_kept_and_where_it_is_lost_made_again() -> None:
+    kept = Kept(DIGEST, "0xca11", uploadable=True)
+    assert rebuild.contributed(traces(CONTRIBUTED, kept)).callback_data == "0xca11"
+    life = Life(rebuild.contributed(traces(CONTRIBUTED, Kept()))).redone(None).redone(None)
+    assert life.now.redo is not None
+    again = StepDone(Step.COMPUTE, life.now.redo.attempt, ok=True, digest=DIGEST)
+    life.feed(replace(again, callback_data="0xca11"))
+    assert life.now.callback_data == "0xca11"
+
+
+def test_each_step_that_is_done_again_has_its_own_attempt() -> None:
+    life = Life(rebuild.contributed(traces(CONTRIBUTED, Kept())))
+    assert life.redone(None).wants == [DoStep(Step.DATA, 2)]
+    assert life.redone(None).wants == [DoStep(Step.COMPUTE, 3)]
+
+
 def test_a_step_that_cannot_be_done_again_ends_the_attempt() -> None:
     life = Life(rebuild.contributed(traces(CONTRIBUTED, Kept()))).redone(None, ok=False)
     assert life.now.redo is None
@@ -294,6 +310,25 @@ def test_a_grant_told_again_begins_with_started() -> None:
     assert life.due == [S.STARTED]
     life.answer(AnswerKind.ALREADY)  # it had come further before
     assert life.at(Step.APP)
+
+
+def test_a_grant_told_again_keeps_its_sms() -> None:
+    authorization = rebuild.no_authorization(WALLET, TASK)
+    assert rebuild.granted(authorization, Profile.V9, "https://sms").sms_url == "https://sms"
+
+
+def test_an_authorisation_has_what_the_contribution_was_made_with() -> None:
+    found = Contributed(TASK, "0x" + "e1" * 20, SIGNATURE)
+    made = rebuild.authorization(WALLET, task(), Profile.V9, found)
+    assert (made.task_id, made.worker_wallet) == (TASK, WALLET)
+    assert (made.enclave_challenge, made.signature) == ("0x" + "e1" * 20, SIGNATURE)
+
+
+def test_what_stands_for_an_authorisation_names_no_enclave_and_signs_nothing() -> None:
+    made = rebuild.no_authorization(WALLET, TASK)
+    assert (made.task_id, made.worker_wallet) == (TASK, WALLET)
+    assert made.raw["enclaveChallenge"] == ZERO_ADDRESS
+    assert made.raw["signature"] == {"value": "0x" + "00" * 65}
 
 
 def given_up(*history: ReplicateStatus, cause: AbortCause = AbortCause.UNKNOWN) -> Life:

@@ -103,6 +103,23 @@ def test_what_fails_is_tried_until_it_is_done() -> None:
     assert searches.done == ["rebuild", "look", "done"]
 
 
+def test_the_operator_reads_what_is_looked_for_and_what_keeps_it_from_being_found(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    searches = Searches(complete=False, look=[SchedulerError("503")])
+    searches.allowed.set()
+    searches.missed.set()
+    assert searches.recovery.obstacle() == "looking for tasks that were granted before"
+    during(searches, searches.until_idle)
+    assert searches.recovery.obstacle() == ""
+    assert caplog.messages == [
+        "the journal is new here: looking for our contributions on the chain",
+        "recovery not done yet, trying again",
+    ]
+    assert "503" in vars(caplog.records[1])["error"]
+    assert {record.name for record in caplog.records} == {"iexworker.task.recovery"}
+
+
 def test_damage_ends_the_process_which_sets_the_journal_aside_at_its_next_start() -> None:
     searches = Searches(complete=False, rebuild=[JournalDamaged("malformed")])
     with pytest.raises(JournalDamaged):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -60,15 +61,35 @@ def test_garbage_raises_nothing_but_the_documented_error(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line",
-    ["", "x", "hxh", "oo", "a", "a[1]", 'a"text"', "a" + "[" * 100_000, "c[]", 'c["a",1]', "c{}"],
+    ("line", "words"),
+    [
+        ("", "not a SockJS line: ''"),
+        ("x", "not a SockJS line: 'x'"),
+        ("hxh", "not a SockJS line: 'hxh'"),
+        ("hX", "not a SockJS line: 'hX'"),
+        ("x" * 100, f"not a SockJS line: '{'x' * 80}'"),
+        ("a" + "x" * 100, f"not JSON: '{'x' * 80}'"),
+        ("a" + "1" * 100, f"expected a JSON array of texts, got '{'1' * 80}'"),
+        ("c" + "1" * 100, f"expected [code, reason], got '{'1' * 80}'"),
+        ("oo", "not a SockJS line: 'oo'"),
+        ("a", "not JSON: ''"),
+        ("a[1]", "expected a JSON array of texts, got '[1]'"),
+        ('a"text"', "expected a JSON array of texts, got '\"text\"'"),
+        ("a" + "[" * 100_000, "not JSON: '[["),
+        ("c[]", "expected [code, reason], got '[]'"),
+        ('c["a",1]', "expected [code, reason], got '[\"a\",1]'"),
+        ("c{}", "expected [code, reason], got '{}'"),
+    ],
 )
-def test_a_line_that_no_server_writes_is_an_error(line: str) -> None:
-    with pytest.raises(SockJsError):
+def test_a_line_that_no_server_writes_is_an_error_that_shows_it(line: str, words: str) -> None:
+    with pytest.raises(SockJsError, match=re.escape(words)):
         decode_line(line)
 
 
 def test_the_lines_of_the_protocol_are_told_apart() -> None:
+    assert (sockjs.OPEN, sockjs.HEARTBEAT, sockjs.PRELUDE) == ("o", "h", "h" * 2048)
+    assert sockjs.RESPONSE_LIMIT == 131_072
+    assert encode_send(["a", "b"]) == '["a","b"]'
     assert decode_line(sockjs.PRELUDE) == Prelude()
     assert decode_line(sockjs.OPEN) == Open()
     assert decode_line(sockjs.HEARTBEAT) == Heartbeat()
@@ -97,6 +118,13 @@ def test_every_recorded_sending_decodes_to_frames_and_encodes_to_itself() -> Non
         assert decode_send(encode_send(texts)) == texts
         for text in texts:
             assert stomp.encode(stomp.decode(text)) == text
+
+
+def test_a_server_s_number_has_three_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "randbelow", lambda limit: limit - 1)
+    assert sockjs.new_session_path().startswith("/connect/999/")
+    monkeypatch.setattr(secrets, "randbelow", lambda limit: 0)
+    assert sockjs.new_session_path().startswith("/connect/000/")
 
 
 def test_each_session_has_a_path_of_its_own() -> None:

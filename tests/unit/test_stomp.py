@@ -72,6 +72,12 @@ def test_the_frames_of_the_worker_are_the_recorded_ones() -> None:
     assert encode(Frame("DISCONNECT")) == "DISCONNECT\n\n\0"
 
 
+def test_the_commands_are_those_of_the_specification() -> None:
+    client = {"CONNECT", "STOMP", "SEND", "SUBSCRIBE", "UNSUBSCRIBE", "ACK", "NACK"}
+    client |= {"BEGIN", "COMMIT", "ABORT", "DISCONNECT"}
+    assert client | {"CONNECTED", "MESSAGE", "RECEIPT", "ERROR"} == COMMANDS
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_both_line_ends_are_read(end: str) -> None:
     text = end.join(["", "MESSAGE", "subscription:0", "", "body\r\n"]) + "\0" + end
@@ -97,6 +103,14 @@ def test_content_length_counts_octets_and_lets_a_body_hold_nul() -> None:
         ("", "no blank line"),
         ("MESSAGE\n\0", "no blank line"),
         ("SHOUT\n\n\0", "unknown command 'SHOUT'"),
+        (" MESSAGE\n\n\0", "unknown command ' MESSAGE'"),
+        ("XMESSAGE\n\n\0", "unknown command 'XMESSAGE'"),
+        ("A" * 100 + "\n\n\0", f"unknown command '{'A' * 40}'"),
+        ("MESSAGE\n" + "a" * 100 + "\n\n\0", f"no header: '{'a' * 40}'"),
+        ("MESSAGE\n\none\0two\0", "text after the frame"),
+        ("MESSAGE\n\nbody\0m", "text after the frame"),
+        ("MESSAGE\n\nbody\0 ", "text after the frame"),
+        ("MESSAGE\n\nbody\0X", "text after the frame"),
         ("MESSAGE\nnothing\n\n\0", "no header: 'nothing'"),
         ("MESSAGE\n:nameless\n\n\0", "no header"),
         ("MESSAGE\na:b\\t\n\n\0", "unknown escape"),
@@ -106,7 +120,10 @@ def test_content_length_counts_octets_and_lets_a_body_hold_nul() -> None:
         ("MESSAGE\ncontent-length:2\n\nbody\0", "no NUL"),
         ("MESSAGE\ncontent-length:9\n\nbody\0", "no NUL"),
         ("MESSAGE\ncontent-length:-1\n\nbody\0", "expected a number"),
-        ("MESSAGE\ncontent-length:" + "9" * 5000 + "\n\nbody\0", "expected a number"),
+        (
+            "MESSAGE\ncontent-length:" + "9" * 5000 + "\n\nbody\0",
+            f"expected a number, got '{'9' * 40}'",
+        ),
         ("MESSAGE\ncontent-length:1\n\né\0\0", "no NUL"),
         ("MESSAGE\n\nbody\0more", "text after the frame"),
         ("MESSAGE\n\n\ud800\0", "surrogate"),
@@ -123,6 +140,8 @@ def test_a_malformed_text_is_named(text: str, words: str) -> None:
         (Frame("SHOUT"), "unknown command"),
         (Frame("SEND", {"": "x"}), "empty name"),
         (Frame("SEND", {"a": "\0"}), "NUL"),
+        (Frame("SEND", {"a" * 100: "\0"}), f"header '{'a' * 40}': an empty name"),
+        (Frame("CONNECT", {"a" * 100: "\n"}), f"header '{'a' * 40}': a colon"),
         (Frame("SEND", {"content-length": "3"}, "four"), "but the body has 4"),
         (Frame("CONNECT", {"a:b": "c"}), "cannot be escaped"),
         (Frame("CONNECT", {"a": "b\nc"}), "cannot be escaped"),
