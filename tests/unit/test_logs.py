@@ -173,7 +173,10 @@ def test_an_event_that_cannot_be_formatted_ends_nobody(
     assert "TypeError" in capfd.readouterr().err
 
 
-def test_long_events_of_many_processes_do_not_mix(output: Output) -> None:
+def test_long_events_of_many_processes_do_not_mix(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "_LOCK_PATIENCE_S", 60.0)  # what a busy machine may take
     logs.setup("supervisor", as_json=True, fd=output.fd)
     fork = multiprocessing.get_context("fork")
     writers = [fork.Process(target=_write_much, args=(letter,)) for letter in "abcd"]
