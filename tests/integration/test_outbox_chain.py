@@ -13,6 +13,7 @@ from iexworker.chain.evidence import Answer
 from iexworker.chain.hashing import result_hash
 from iexworker.chain.models import ActionKind, ContributionStatus, TaskStatus
 from iexworker.chain.node import ChainNode
+from iexworker.chain.situation import WATCH_BLOCKS
 from iexworker.chain.transaction import Draft, hash_of
 from iexworker.core.messages import Profile
 
@@ -203,7 +204,7 @@ def test_a_contribution_that_comes_too_late_fails_with_the_contract_s_refusal(
     worker.outbox.submit(worker.contribute(task_id))
     rival.outbox.step()
 
-    results = worker.turn(8)
+    results = worker.turn(WATCH_BLOCKS + 4)
 
     assert worker.hub.contribution(task_id).status is ContributionStatus.UNSET
     (result,) = results
@@ -219,7 +220,7 @@ def test_a_contribution_that_the_contract_refuses_costs_no_nonce(worker: Worker,
     calldata = action.calldata[:-96] + bytes.fromhex(stranger[2:]) + bytes(31)
     worker.outbox.submit(type(action)(task_id, CONTRIBUTE, calldata, 500_000, action.deadline_s))
 
-    results = worker.turn(4)
+    results = worker.turn(WATCH_BLOCKS + 4)
 
     assert [type(result) for result in results] == [Failed]
     assert worker.hub.nonces() == before
