@@ -61,6 +61,7 @@ SLOTS_AFTER_S = 0.5
 needs the machine's few cores until then."""
 
 _TURN_S = 1.0
+_SHARED_BY_MANY = ("asyncio", "docker", "iexworker.core.client", "iexworker.task.orders")
 _WATCHED = (HEARTBEAT, SCHEDULING)
 
 log = logging.getLogger(__name__)
@@ -69,9 +70,10 @@ log = logging.getLogger(__name__)
 def preload(role: str) -> None:
     """Import, in the parent, what the process to be forked shares with others of its tree.
 
-    Each slot would otherwise import its code for itself, in time and in memory.
+    Each would otherwise import it for itself, in time and in memory.
     """
-    importlib.import_module("docker")
+    for shared in _SHARED_BY_MANY:
+        importlib.import_module(shared)
     if role.startswith(SLOT_PREFIX):
         importlib.import_module("iexworker.procs.compute")
 

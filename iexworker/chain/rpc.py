@@ -1,6 +1,6 @@
 """JSON-RPC with a chain node: one request, or several in one round trip (EIP-1474).
 
-Importing this module imports web3, which takes 0.4 s: `scheduling` does it while its login runs.
+Importing this module imports web3, which takes 0.3 s: `scheduling` does it while its login runs.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 import requests
 from eth_typing import URI
 
-from iexworker.chain import curves, revert
+from iexworker.chain import placeholders, revert
 from iexworker.errors import ChainError
 from iexworker.recursion import restore_limit
 
-with curves.put_off():
+with placeholders.put_off():
     from web3 import HTTPProvider
     from web3.types import RPCEndpoint, RPCResponse
 restore_limit()

@@ -381,7 +381,7 @@ class Office:
 
 
 def import_desk() -> type[Desk]:
-    """Import web3 (0.4 s) while the login is under way (design section 2)."""
+    """Import web3 (0.3 s) while the login is under way (design section 2)."""
     from iexworker.task.desk import Desk
 
     return Desk
