@@ -62,8 +62,9 @@ class Detectors:
         self._last_alive_s = last_alive_s
         self._searches = 0
         timers, now = world.timers, world.clock.now_s()
+        # All run at the start, too: what was mined while the scheduler was down is found then.
         self._timers = [
-            _Timer(period, run, now + period)
+            _Timer(period, run, now)
             for period, run in (
                 (timers.worker_lost_check_s, self.lose_workers),
                 (timers.unnotified_check_s, self.find_unnotified),

@@ -190,10 +190,13 @@ class Tasks:
         return seen
 
     def _request_upload(self, task: Task) -> bool:
-        """Ask one worker that is REVEALED now; an absence hides that state (04, 11.1)."""
+        """Ask one worker that is REVEALED now; an absence hides that state (04, 11.1).
+
+        Nobody is asked while somebody is at it, asked or not.
+        """
         with self._book.lock:
             revealed = task.with_status(_S.REVEALED)
-            if not revealed:
+            if not revealed or task.with_status(_S.RESULT_UPLOAD_REQUESTED, _S.RESULT_UPLOADING):
                 return False
             chosen = self._choose(revealed)
             task.uploader = chosen.wallet
@@ -212,8 +215,7 @@ class Tasks:
                 self._change(task, _T.RESULT_UPLOADED)
                 return True
             asked = task.replicates.get(task.uploader or "")
-        at_work = (_S.RESULT_UPLOAD_REQUESTED, _S.RESULT_UPLOADING)
-        return False if asked and asked.status in at_work else self._request_upload(task)
+        return False if asked and _is_back_at_upload(asked) else self._request_upload(task)
 
     # --- the end ---------------------------------------------------------------------------------
 
@@ -315,6 +317,11 @@ def consensus_known(task: Task, found: ChainTask) -> bool:
         if one.last_relevant is _S.CONTRIBUTED and one.contribution_hash == found.consensus
     ]
     return len(winners) >= found.winners
+
+
+def _is_back_at_upload(replicate: Replicate) -> bool:
+    """RECOVERING from RESULT_UPLOADING; from RESULT_UPLOAD_REQUESTED it does not count."""
+    return replicate.status is _S.RECOVERING and replicate.last_relevant is _S.RESULT_UPLOADING
 
 
 def _has_uploaded(replicate: Replicate) -> bool:

@@ -39,6 +39,8 @@ BOB = "0x" + "bb" * 20
 CAROL = "0x" + "cc" * 20
 HASH = "0x" + "11" * 32
 OTHER_HASH = "0x" + "22" * 32
+OWNER_KEY = b"\1" * 32
+"""Of the workerpool's owner, who signs the authorisations."""
 NOW_S = 1_800_000_000
 TIMEREF_S = 300
 BLOCK_TIME_S = 1.0
@@ -74,6 +76,9 @@ class Clock:
 class Chain:
     """A chain on which things are so because the test says so."""
 
+    owner: str | None = None
+    """Of the workerpool of every deal."""
+
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.reachable = True
@@ -103,7 +108,7 @@ class Chain:
 
     def deal_owner(self, deal_id: str) -> str | None:
         self._reach()
-        return None
+        return self.owner
 
     def task(self, task_id: str) -> ChainTask | None:
         self._reach()
@@ -234,6 +239,12 @@ class Pool:
         self.start()
 
     def start(self) -> None:
+        self.boot()
+        self.scheduler.turn()
+        self.pass_time(1)
+
+    def boot(self) -> None:
+        """Have a scheduler that has not had a turn yet."""
         self.book = Book(self.path)
         self.world = World(
             profile=self.profile,
@@ -245,10 +256,8 @@ class Pool:
             block_time_s=BLOCK_TIME_S,
         )
         self.scheduler = Scheduler(
-            self.world, self.book, Addresses("0xP", "0xS", "http://c", "http://r"), b"\1" * 32
+            self.world, self.book, Addresses("0xP", "0xS", "http://c", "http://r"), OWNER_KEY
         )
-        self.scheduler.turn()
-        self.pass_time(1)
 
     def restart(self) -> None:
         self.book.close()

@@ -21,6 +21,9 @@ from iexworker.sandbox.models import Modifier, Task
 from iexworker.sandbox.network import Timers
 from iexworker.sandbox.replicates import Verdict
 
+TO_LAST_PARTIAL_SEARCH_S = 30 * (FULL_SEARCH_EVERY - 2)
+"""The first search is that of the start, before the pool has anything to find."""
+
 
 class TestWorkerLost:
     def test_comes_between_60_and_90_s_after_the_last_ping(self) -> None:
@@ -106,7 +109,7 @@ class TestUnnotified:
         pool = Pool()
         task = pool.task_at(last)
         pool.chain.contribute(task.task_id, ALICE)
-        pool.pass_time(30 * (FULL_SEARCH_EVERY - 1), pinging=(ALICE,))
+        pool.pass_time(TO_LAST_PARTIAL_SEARCH_S, pinging=(ALICE,))
         assert history(pool.replicate(task))[-1] == last
         pool.pass_time(30, pinging=(ALICE,))
         assert history(pool.replicate(task))[-2:] == ["CONTRIBUTING", "CONTRIBUTED"]
@@ -115,7 +118,7 @@ class TestUnnotified:
         pool = Pool()
         task = pool.task_at("CONTRIBUTED")
         pool.chain.reveal(task.task_id, ALICE)
-        pool.pass_time(30 * (FULL_SEARCH_EVERY - 1), pinging=(ALICE,))
+        pool.pass_time(TO_LAST_PARTIAL_SEARCH_S, pinging=(ALICE,))
         assert history(pool.replicate(task))[-1] == "CONTRIBUTED"
         pool.pass_time(30, pinging=(ALICE,))
         assert history(pool.replicate(task))[-3:-1] == ["REVEALING", "REVEALED"]

@@ -54,9 +54,6 @@ class OwnedChain(Chain):
 
     owner = address(OWNER)
 
-    def deal_owner(self, deal_id: str) -> str | None:
-        return self.owner
-
 
 class Bench:
     """A proxy and what stands around it."""

@@ -262,6 +262,28 @@ class TestUpload:
         assert task.uploader == BOB
         assert names(task)[-2:] == ["RESULT_UPLOADED", "FINALIZING"]
 
+    def test_is_asked_of_nobody_while_a_worker_uploads_unasked(self) -> None:
+        pool = Pool("8", timers=Timers(upload_check_s=10**6))
+        task = pool.buy(trust=5)
+        wallets = (ALICE, BOB, CAROL)
+        pool.join(*wallets)
+        pool.give(task, *wallets)
+        for wallet in wallets:
+            pool.bring(task, wallet, "CONTRIBUTING")
+            pool.chain.contribute(task.task_id, wallet)
+        pool.chain.agree(task.task_id, winners=3)
+        for wallet in wallets:
+            pool.must_tell(task, wallet, "CONTRIBUTED")
+        for wallet in wallets[:2]:
+            pool.bring(task, wallet, "REVEALED")
+        pool.pass_time(95, pinging=(ALICE, CAROL))
+        pool.must_tell(task, BOB, "RESULT_UPLOADING")
+        pool.bring(task, CAROL, "REVEALED")
+        pool.pass_time(95, pinging=(BOB, CAROL))
+        assert history(pool.replicate(task, ALICE))[-1] == "WORKER_LOST"
+        assert task.uploader == ALICE
+        assert pool.push.actions().count("PLEASE_UPLOAD") == 1
+
     def test_counts_when_the_worker_was_lost_right_after_it(self) -> None:
         pool = Pool(timers=Timers(upload_check_s=10**6))
         task = pool.task_at("RESULT_UPLOADING")
