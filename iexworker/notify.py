@@ -35,6 +35,11 @@ class Notifier:
         usable = address.startswith(("/", "@"))
         return cls(address if usable else None, watchdog_s or None)
 
+    @property
+    def heard(self) -> bool:
+        """Whether there is anybody to tell."""
+        return self._socket is not None
+
     def ready(self) -> None:
         """Say that the start is over."""
         self._send("READY=1")

@@ -204,7 +204,8 @@ class Supervisor:
         due = [child.due_at for child in self._children.values() if child.due_at is not None]
         if self._shutdown is not None:
             due = [self._shutdown.until]
-        turn = min(_TURN_S, (self._notifier.watchdog_s or _TURN_S) / 3)
+        fed_every_s = self._notifier.watchdog_s
+        turn = _TURN_S if fed_every_s is None else min(_TURN_S, fed_every_s / 3)
         return max(0.0, min([turn, *(instant - now for instant in due if instant > now)]))
 
     # Births and deaths
@@ -373,7 +374,7 @@ class Supervisor:
         if every_s is not None and now - self._fed_at >= every_s / 4 and self._loops_turn(now):
             self._fed_at = now
             self._notifier.alive()
-        if self._board.version != self._board_version:
+        if self._notifier.heard and self._board.version != self._board_version:
             self._board_version = self._board.version
             self._notifier.status(status.headline(self._status()))
 

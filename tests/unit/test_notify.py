@@ -62,6 +62,7 @@ def test_the_variables_are_taken_from_the_environment() -> None:
 @pytest.mark.parametrize("address", ["", "vsock:2:1", "relative"])
 def test_without_a_usable_address_nothing_is_sent(address: str) -> None:
     notifier = Notifier.take({"NOTIFY_SOCKET": address})
+    assert not notifier.heard
     notifier.ready()
     notifier.alive()
     notifier.close()
@@ -75,6 +76,7 @@ def test_a_watchdog_that_is_off_or_anothers_is_not_fed(usec: str, pid: str) -> N
 
 def test_a_manager_that_is_gone_or_busy_is_no_error(tmp_path: Path, manager: socket.socket) -> None:
     gone = Notifier.take({"NOTIFY_SOCKET": str(tmp_path / "gone")})
+    assert gone.heard
     gone.ready()
     gone.close()
     notifier = Notifier.take({"NOTIFY_SOCKET": manager.getsockname()})
