@@ -185,6 +185,8 @@ def _shown(name: str, value: object) -> str:
         return "(none)"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.7g}"  # the digits that 32 bits hold, as operators wrote them
     if isinstance(value, RegistryCredentials):
         login = f"as {value.username}" if value.username else "without a login"
         return f"{value.address} {login}"

@@ -190,6 +190,11 @@ class Desk:
         """Return the wallet's transaction counts."""
         return await self._read(Hub.nonces)
 
+    async def signed_nonce(self) -> int:
+        """Return the highest nonce that the journal knows to be signed with, -1 without any."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._sender, lambda: self._ledger.top_nonce())
+
     async def sight(self, task_id: str) -> Sighting:
         """Read task and own contribution."""
         sighting = await self.look(task_id)

@@ -169,17 +169,18 @@ class Journal:
             raise JournalDamaged(f"journal: no table {', '.join(sorted(missing))}")
         self.all_replicates()
 
-    def is_rebuilt(self, key: JournalKey) -> bool:
-        """Tell whether `key` has been looked for on its chain, once and to the end.
+    def rebuilt_at(self, key: JournalKey) -> int | None:
+        """Return the nonce that the wallet had when `key` was last looked for on its chain.
 
-        A key that is new here may have tasks under way all the same: of a journal that was lost,
-        of another host, of a Java worker.
+        None when it never was, to the end: it may have tasks under way all the same, of a journal
+        that was lost, of another host, of a Java worker.
         """
-        return self.recall(key.wallet, _rebuilt(key)) is not None
+        found = self.recall(key.wallet, _rebuilt(key))
+        return None if found is None else int(found["nonce"])
 
-    def set_rebuilt(self, key: JournalKey) -> None:
-        """Note that all tasks of `key` that the chain shows are in the journal."""
-        self.remember(key.wallet, _rebuilt(key), {})
+    def set_rebuilt(self, key: JournalKey, nonce: int) -> None:
+        """Note that all tasks of `key` that the chain showed at this nonce are in the journal."""
+        self.remember(key.wallet, _rebuilt(key), {"nonce": nonce})
 
     def remember(self, wallet: str, name: str, document: Mapping[str, Any]) -> None:
         """Keep the last good configuration, for a start that finds no scheduler."""

@@ -8,24 +8,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iexworker.chain.actions import Failed, Result
 from iexworker.chain.gas import PriceRule
-from iexworker.chain.models import ActionKind, TaskDescription
+from iexworker.chain.models import TaskDescription
 from iexworker.chain.wallet import Wallet
 from iexworker.core.client import Answer, SchedulerClient
 from iexworker.core.login import Tokens
-from iexworker.core.messages import ChainReceipt, Grant, Notification, Profile
+from iexworker.core.messages import Grant, Notification, Profile
 from iexworker.core.session import Terms
 from iexworker.errors import ChainError, DockerError, JournalError, SchedulerError
 from iexworker.settings import Settings
 from iexworker.shared.board import FactsBoard
 from iexworker.shared.channels import Outcome
-from iexworker.task import events, orders
+from iexworker.task import orders
 from iexworker.task.contributions import Contributions
 from iexworker.task.demand import Demand, Market
 from iexworker.task.duties import TaskDuties, patiently
@@ -35,12 +34,13 @@ from iexworker.task.journal import Journal
 from iexworker.task.observer import Observer
 from iexworker.task.partners import Containers, Partners
 from iexworker.task.probes import ChainProbe, HostProbe, StakeProbe
-from iexworker.task.recovery import Recovery
+from iexworker.task.recovery import Recovery, why_incomplete
 from iexworker.task.relations import Relations
 from iexworker.task.replicate import Replicate, Step, Update
 from iexworker.task.runner import Runner
 from iexworker.task.sender import Sender, details_of, pauses
 from iexworker.task.slots import Slots
+from iexworker.task.transactions import Transactions
 from iexworker.task.uploads import Uploads
 
 if TYPE_CHECKING:
@@ -48,13 +48,9 @@ if TYPE_CHECKING:
 
 UPDATE_THREADS = 8
 JOURNAL_NAME = "journal.sqlite"
-# Reads of an outbox that has something under way; without it the loop wakes the outbox.
-OUTBOX_POLLS_PER_BLOCK = 10
-OUTBOX_WATCH_S = 15.0
 PAUSED = "paused by the operator: `iexworker resume` asks for work again"
 # No answer, or one that could not be read: the scheduler may have granted a task all the same.
 _GRANT_MAY_BE_LOST = (None, 200)
-_STEPS = {ActionKind.CONTRIBUTE: Step.CONTRIBUTE, ActionKind.REVEAL: Step.REVEAL}
 
 log = logging.getLogger(__name__)
 
@@ -112,20 +108,20 @@ class Office:
         probe = ChainProbe(self._facts, self._desk)
         stake = StakeProbe(self._facts, self._desk)
         runner = self._make_runner()
-        complete = self._journal.is_rebuilt(self._desk.key)
-        if complete:
+        lacking = await patiently(self._why_incomplete, math.inf)
+        if not lacking:
             await self._reconcile()
         self._runner = runner
         runner.recover()
-        recovery = self._make_recovery(runner, complete=complete)
+        recovery = self._make_recovery(runner, lacking)
         observer = Observer(
             runner.replicates, self._duties.observe, self._desk.configuration.block_time_s
         )
         demand = Demand(self._market(probe, stake, recovery))
+        transactions = Transactions(self._desk, runner)
         async with asyncio.TaskGroup() as group:
-            for part in (recovery, probe, stake, observer, demand):
+            for part in (recovery, probe, stake, observer, demand, transactions):
                 group.create_task(part.run())
-            group.create_task(self._turn_outbox())
 
     def notify(self, notification: Notification) -> None:
         """Take a message of a topic."""
@@ -208,7 +204,13 @@ class Office:
         self._duties.bind(runner, Sender(runner, self._post, self._relations.allowed))
         return runner
 
-    def _make_recovery(self, runner: Runner, *, complete: bool) -> Recovery:
+    async def _why_incomplete(self) -> str:
+        """Say why the chain may show tasks that the journal lacks, empty when it does not."""
+        searched = self._journal.rebuilt_at(self._desk.key)
+        nonces = await self._desk.nonces()
+        return why_incomplete(searched, await self._desk.signed_nonce(), nonces.latest)
+
+    def _make_recovery(self, runner: Runner, lacking: str) -> Recovery:
         contributions = Contributions(
             self._desk,
             self._settings.root,
@@ -222,9 +224,10 @@ class Office:
             runner.adopt(replicate)
 
         async def search_chain() -> None:
+            nonce = (await self._desk.nonces()).latest
             async for replicate in contributions.search(runner.replicates.keys()):
                 adopt(replicate)
-            self._journal.set_rebuilt(self._desk.key)
+            self._journal.set_rebuilt(self._desk.key, nonce)
 
         grants = Grants(
             chain=self._desk,
@@ -240,12 +243,13 @@ class Office:
             search_chain=search_chain,
         )
         return Recovery(
-            rebuild=None if complete else search_chain,
+            lacking=lacking,
+            rebuild=search_chain,
             look=grants.look,
             allowed=self._relations.allowed,
             missed=self._relations.missed,
             # A container may belong to a task that is only found now: the slot adopts it.
-            done=_nothing if complete else self._reconcile,
+            done=self._reconcile if lacking else _nothing,
         )
 
     def _journal_failed(self) -> None:
@@ -337,48 +341,6 @@ class Office:
             self._relations.missed.set()
             raise
 
-    async def _turn_outbox(self) -> None:
-        poll_s = max(self._desk.configuration.block_time_s / OUTBOX_POLLS_PER_BLOCK, 0.05)
-        pause = pauses()
-        while True:
-            self._desk.wake.clear()
-            try:
-                results, busy = await self._desk.turn_outbox()
-            except (ChainError, JournalError) as error:
-                log.error("outbox waits", extra={"error": str(error)})
-                await asyncio.sleep(next(pause))
-                continue
-            pause = pauses()
-            for result in results:
-                await self._transacted(result)
-            await _first(self._desk.wake.wait(), poll_s if busy else OUTBOX_WATCH_S)
-
-    async def _transacted(self, result: Result) -> None:
-        step = _STEPS.get(result.kind)
-        if step is None or self._runner is None:
-            return
-        if isinstance(result, Failed):
-            log.error(
-                "transaction void",
-                extra={"task": result.task_id, "step": step.value, "reason": result.text},
-            )
-            self._runner.apply(result.task_id, events.NotMined(step, result.cause))
-            return
-        # The outbox gives a result once: it is not lost to a node that fails just now.
-        receipt = result.receipt
-        if receipt is None:
-            receipt = await patiently(self._receipt_by_head, math.inf)
-        log.info(
-            "transaction mined",
-            extra={"task": result.task_id, "step": step.value, "block": receipt.block_number},
-        )
-        self._runner.apply(result.task_id, events.Mined(step, receipt))
-
-    async def _receipt_by_head(self) -> ChainReceipt:
-        # The contribution alone shows the action: any block from then on does for the scheduler.
-        head = await self._desk.head()
-        return ChainReceipt(head.number, "0x" + "00" * 32)
-
 
 def import_desk() -> type[Desk]:
     """Import web3 (0.3 s) while the login is under way (design section 2)."""
@@ -389,13 +351,6 @@ def import_desk() -> type[Desk]:
 
 async def _nothing() -> None:
     """Do nothing: the containers were reconciled before."""
-
-
-async def _first(event: Awaitable[object], wait_s: float | None) -> None:
-    try:
-        await asyncio.wait_for(event, wait_s)
-    except TimeoutError:
-        return
 
 
 def _tee_refusal(description: TaskDescription) -> str | None:

@@ -1,7 +1,7 @@
 """Recovery of what is not in the journal, before any work is asked for (design section 4 rule 5).
 
-Once for a journal that is new to its chain and wallet: what the chain shows of us. After each
-return to the scheduler, and after a lost answer: what it has granted and we do not know.
+Once for a journal that is new to its chain and wallet, or behind them: what the chain shows of us.
+After each return to the scheduler, and after a lost answer: what it has granted and we do not know.
 """
 
 from __future__ import annotations
@@ -19,12 +19,30 @@ log = logging.getLogger(__name__)
 Work = Callable[[], Awaitable[None]]
 
 
+def why_incomplete(searched: int | None, signed: int, latest: int) -> str:
+    """Say why the chain may show tasks that the journal lacks, empty when it does not.
+
+    `searched` is the wallet's transaction count when the chain was last searched, if it was;
+    `signed` the highest nonce in the journal, -1 without any; `latest` the count now.
+    """
+    if searched is None:
+        return "the journal is new here"
+    if latest > max(searched, signed + 1):
+        return (
+            "the wallet has sent transactions that the journal does not know: the journal is an "
+            "old copy, or something else uses the wallet"
+        )
+    return ""
+
+
 @dataclass(slots=True)
 class Recovery:
     """Searches until everything is found; says meanwhile why no work is asked for."""
 
-    rebuild: Work | None
-    """Searches the chain; None when the journal is complete."""
+    lacking: str
+    """Why the journal may not know all that the chain shows; empty when it does."""
+    rebuild: Work
+    """Searches the chain."""
     look: Work
     """Searches the scheduler."""
     allowed: asyncio.Event
@@ -42,8 +60,8 @@ class Recovery:
 
     async def run(self) -> None:
         """Search whenever it is due, for ever."""
-        if self.rebuild is not None:
-            log.warning("the journal is new here: looking for our contributions on the chain")
+        if self.lacking:
+            log.warning("looking for our contributions on the chain", extra={"why": self.lacking})
             await self._persist(self.rebuild)
         first = True
         while True:

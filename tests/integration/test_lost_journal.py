@@ -119,6 +119,22 @@ def test_a_task_completes_though_its_journal_is_lost(
         file.unlink()
 
 
+def test_an_old_copy_of_the_journal_is_known_by_the_wallet_s_nonce(worker: LiveWorker) -> None:
+    assert worker.stop() == 0
+    yesterday = {file: file.read_bytes() for file in worker.root.glob("journal.sqlite*")}
+    worker.start().ready()
+
+    def put_back(worker: LiveWorker) -> None:
+        delete(worker)
+        for file, content in yesterday.items():
+            file.write_bytes(content)
+
+    task = interrupt(worker, "CONTRIBUTED", put_back)
+    completes(worker, task)
+    (line,) = worker.lines("looking for our contributions on the chain")
+    assert "an old copy" in line
+
+
 def test_a_grant_whose_answer_was_lost_is_found_again(worker: LiveWorker) -> None:
     worker.stop()  # the scheduler knows it
     (task,) = worker.stage.buy("sleep=1")

@@ -352,7 +352,8 @@ def test_a_task_that_was_granted_before_down_completes_after_up(
     try:
         worker.start().ready()
         task = stage.buy("sleep=5 kept")[0]
-        eventually(lambda: worker.lines("COMPUTING", f"task={task}"), "the task computes")
+        # Not sooner: `down` takes the app's image out of Docker.
+        eventually(lambda: stage.containers(task), "the task's container")
 
         stack.down(stage.network.path)
         stack.up(stage.network.path, stack.Options())

@@ -133,11 +133,11 @@ def test_pages_that_make_no_sense_are_damage(path: Path, journal: Journal) -> No
 
 
 def test_a_key_counts_as_rebuilt_once_that_is_said(journal: Journal, path: Path) -> None:
-    assert not journal.is_rebuilt(KEY)
-    journal.set_rebuilt(KEY)
+    assert journal.rebuilt_at(KEY) is None
+    journal.set_rebuilt(KEY, 7)
     again = Journal(connect(path))
-    assert again.is_rebuilt(KEY)
-    assert not again.is_rebuilt(OTHER)
+    assert again.rebuilt_at(KEY) == 7
+    assert again.rebuilt_at(OTHER) is None
 
 
 def test_a_write_that_fails_is_an_error_of_the_journal(path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from iexworker.errors import ChainError, JournalDamaged, JournalError, SchedulerError
 from iexworker.task import recovery
-from iexworker.task.recovery import Recovery
+from iexworker.task.recovery import Recovery, why_incomplete
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,8 @@ class Searches:
         self.failures = failures
         self.allowed, self.missed, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.recovery = Recovery(
-            rebuild=None if complete else self._search("rebuild"),
+            lacking="" if complete else "new",
+            rebuild=self._search("rebuild"),
             look=self._search("look"),
             allowed=self.allowed,
             missed=self.missed,
@@ -58,6 +59,27 @@ def during(searches: Searches, story: Callable[[], Awaitable[None]]) -> None:
             running.cancel()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("searched", "signed", "latest", "words"),
+    [
+        (None, 4, 5, "new here"),
+        (0, -1, 0, ""),
+        (3, -1, 3, ""),
+        (3, 4, 5, ""),
+        (3, 4, 3, ""),  # signed, not mined yet
+        (3, 4, 6, "old copy"),
+        (3, -1, 4, "old copy"),
+        (6, 4, 6, ""),  # somebody else's, and looked for since
+    ],
+)
+def test_what_the_wallet_sent_without_the_journal_s_knowledge_is_noticed(
+    searched: int | None, signed: int, latest: int, words: str
+) -> None:
+    found = why_incomplete(searched, signed, latest)
+    assert words in found
+    assert bool(words) is bool(found)
 
 
 def test_no_work_is_asked_for_before_everything_was_looked_for() -> None:
@@ -113,7 +135,7 @@ def test_the_operator_reads_what_is_looked_for_and_what_keeps_it_from_being_foun
     during(searches, searches.until_idle)
     assert searches.recovery.obstacle() == ""
     assert caplog.messages == [
-        "the journal is new here: looking for our contributions on the chain",
+        "looking for our contributions on the chain",
         "recovery not done yet, trying again",
     ]
     assert "503" in vars(caplog.records[1])["error"]

@@ -40,7 +40,7 @@ def test_a_sound_journal_is_opened_as_it_is(path: Path) -> None:
 
 
 def test_a_missing_journal_is_made_and_to_be_rebuilt(path: Path) -> None:
-    assert not open_journal(path).is_rebuilt(KEY)
+    assert open_journal(path).rebuilt_at(KEY) is None
     assert path.exists()
 
 
@@ -76,7 +76,7 @@ def test_a_damaged_journal_is_set_aside_and_a_fresh_one_made(
     journal = Journal(connect(path))
     for number in range(20):
         journal.save(KEY, record(number))
-    journal.set_rebuilt(KEY)
+    journal.set_rebuilt(KEY, 7)
     journal.close()
     damage(path)
     content = path.read_bytes()
@@ -87,7 +87,7 @@ def test_a_damaged_journal_is_set_aside_and_a_fresh_one_made(
     assert re.fullmatch(r"journal-\d{8}T\d{6}\.\d{6}Z\.sqlite", name)
     assert path.with_name(name).read_bytes() == content
     assert fresh.unfinished() == 0
-    assert not fresh.is_rebuilt(KEY)
+    assert fresh.rebuilt_at(KEY) is None
     assert "journal damaged and set aside" in caplog.text
     fresh.save(KEY, record())
 
@@ -131,11 +131,11 @@ def test_a_journal_that_another_process_holds_is_not_called_damaged(
 def test_rows_of_another_key_stay_when_one_is_rebuilt(path: Path) -> None:
     journal = open_journal(path)
     journal.save(OTHER, record())
-    journal.set_rebuilt(KEY)
+    journal.set_rebuilt(KEY, 7)
     again = open_journal(path)
     assert list(again.replicates(OTHER)) == [record()]
-    assert again.is_rebuilt(KEY)
-    assert not again.is_rebuilt(OTHER)
+    assert again.rebuilt_at(KEY) == 7
+    assert again.rebuilt_at(OTHER) is None
 
 
 def test_two_journals_set_aside_do_not_meet(path: Path) -> None:
