@@ -32,11 +32,7 @@ from iexworker.compute.engine import ContainerSpec, Engine
 from iexworker.compute.streams import Capture
 from iexworker.task.containers import EngineContainers
 
-pytestmark = [
-    pytest.mark.docker,
-    # The SDK leaves a socket open whose connection was refused.
-    pytest.mark.filterwarnings("ignore:.*:pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.docker
 
 FOR_EVER = "sleep 60"
 WATCHED_S = 1.0

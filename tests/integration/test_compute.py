@@ -44,11 +44,7 @@ from iexworker.sandbox.registry import HOST, LOGIN, Registry
 from iexworker.settings import RegistryCredentials
 from iexworker.task.orders import StepOutcome, TaskOrder
 
-pytestmark = [
-    pytest.mark.docker,
-    # The SDK leaves a socket open whose connection was refused.
-    pytest.mark.filterwarnings("ignore:.*:pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.docker
 
 V8, V9 = PROFILES
 RESULT = 'echo -n A > /iexec_out/r; echo "{\\"deterministic-output-path\\":\\"/iexec_out/r\\"}"'

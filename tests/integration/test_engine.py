@@ -29,11 +29,7 @@ from iexworker.compute.engine import ContainerSpec, Engine, EngineRefused
 from iexworker.compute.streams import Capture
 from iexworker.errors import DockerError
 
-pytestmark = [
-    pytest.mark.docker,
-    # The SDK leaves a socket open whose connection was refused.
-    pytest.mark.filterwarnings("ignore:.*:pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.docker
 
 
 @pytest.fixture(scope="module")

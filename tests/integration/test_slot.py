@@ -49,11 +49,7 @@ from iexworker.shared.channels import (
 from iexworker.shared.ring import Ring
 from iexworker.task import orders
 
-pytestmark = [
-    pytest.mark.docker,
-    # The SDK leaves a socket open whose connection was refused.
-    pytest.mark.filterwarnings("ignore:.*:pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.docker
 
 ROLE = compute_role(0)
 RESULT = 'echo -n A > /iexec_out/r; echo "{\\"deterministic-output-path\\":\\"/iexec_out/r\\"}"'
