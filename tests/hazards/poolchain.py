@@ -218,6 +218,9 @@ def desk_class(node: Node, forgotten: list[str]) -> type[Desk]:
             node.reach()
             return Nonces(0, 0)
 
+        async def signed_nonce(self) -> int:
+            return -1
+
         async def gas_reserve(self) -> GasReserve:
             node.reach()
             return reserve(10**18 if node.gas else 0, cap_wei=1, sidechain=False)

@@ -205,6 +205,9 @@ def desk_class(chain: StagedChain) -> type[Desk]:
         async def nonces(self) -> Nonces:
             return Nonces(0, 0)
 
+        async def signed_nonce(self) -> int:
+            return -1
+
         def _make_outbox(self, journal_path: Path) -> None:
             self._mined: list[Result] = []
 
