@@ -78,8 +78,11 @@ def between() -> Iterator[Between]:
         middleman.close()
 
 
-def exit_code(worker: LiveWorker, patience_s: float = 30) -> int:
-    return worker.process.wait(patience_s)
+def exit_code(worker: LiveWorker) -> int:
+    """Wait for longer than the grace: the log then names the process that overstays."""
+    with worker.explained():
+        eventually(lambda: worker.process.poll() is not None, "the worker's exit", 60)
+    return worker.process.wait()
 
 
 # Wallet and settings
