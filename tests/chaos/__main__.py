@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -33,7 +34,8 @@ def main() -> int:
 
 def _soak(profile: str, count: int, seed: int) -> bool:
     print(f"{count} tasks, profile {profile}, seed {seed}", flush=True)
-    arena = Arena(Path(tempfile.mkdtemp(prefix="iexworker-soak-")) / "net", profile)
+    folder = Path(tempfile.mkdtemp(prefix="iexworker-soak-"))
+    arena = Arena(folder / "net", profile)
     try:
         verdict = soak.play(arena, count, seed)
     finally:
@@ -43,6 +45,10 @@ def _soak(profile: str, count: int, seed: int) -> bool:
     for words in verdict.trouble:
         print(f"  wrong: {words}")
     print(f"{verdict.completed} ended, {verdict.lost} lost, {verdict.double} double")
+    if verdict.held:
+        shutil.rmtree(folder)
+    else:
+        print(f"logs: {arena.network.logs_path}")
     return verdict.held
 
 

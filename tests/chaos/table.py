@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -115,6 +116,7 @@ class Lane(threading.Thread):
         arena, self._arena = self._arena, None
         if arena is not None:
             arena.close()
+            shutil.rmtree(arena.network.path.parent)
 
 
 def _folder() -> Path:
