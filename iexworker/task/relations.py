@@ -25,6 +25,7 @@ from iexworker.shared.board import FactsBoard
 from iexworker.shared.channels import Channel, Hello, SessionChanged, Token, TokenRefused
 from iexworker.task.journal import Journal
 from iexworker.task.sender import pauses
+from iexworker.task.waiting import wait_at_most
 
 _PUBLIC, _CHAIN = "public configuration", "chain configuration"
 
@@ -105,10 +106,10 @@ class Relations:
             if not await self._establish():
                 await asyncio.sleep(next(pause))
             elif self._refusal:
-                await self._wait_until_due(next(pause))
+                await wait_at_most(self._due, next(pause))
             else:
                 pause = pauses()
-                await self._wait_until_due(None)
+                await wait_at_most(self._due, None)
 
     def renew(self) -> None:
         """Log in and register again, because the scheduler is another one or refused us."""
@@ -189,12 +190,6 @@ class Relations:
         self.share_token()
         self._settle()
         return True
-
-    async def _wait_until_due(self, wait_s: float | None) -> None:
-        try:
-            await asyncio.wait_for(self._due.wait(), wait_s)
-        except TimeoutError:
-            return
 
     def _accept(self, terms: Terms) -> None:
         if terms.refusal and terms.refusal != self._refusal:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from iexworker.task.duties import patiently
 from iexworker.task.replicate import Step
 from iexworker.task.runner import Runner
 from iexworker.task.sender import pauses
+from iexworker.task.waiting import wait_at_most
 
 if TYPE_CHECKING:
     from iexworker.task.desk import Desk
@@ -51,8 +51,7 @@ class Transactions:
             pause = pauses()
             for result in results:
                 await self._tell(result)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._desk.wake.wait(), poll_s if busy else WATCH_S)
+            await wait_at_most(self._desk.wake, poll_s if busy else WATCH_S)
 
     async def _tell(self, result: Result) -> None:
         step = _STEPS.get(result.kind)
