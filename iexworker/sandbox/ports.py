@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from iexworker.errors import SandboxError
 from iexworker.sandbox.children import Child
 
 READY_TIMEOUT_S = 30.0
 POLL_S = 0.02
+_TRIES = 100
+_LOWEST = 10_240
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 def free(host: str) -> int:
-    """Ask the system for a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody listens on, chosen at random.
+
+    Not one of those that the system gives to outgoing connections: the next one might take it
+    before its component listens.
+    """
+    highest = int(_EPHEMERAL.read_text().split()[0]) - 1
+    for _ in range(_TRIES):
+        port = random.randint(min(_LOWEST, highest), highest)  # noqa: S311 - nothing secret
+        if not taken(host, port):
+            return port
+    raise SandboxError(f"no free port on {host} between {_LOWEST} and {highest}")
 
 
 def taken(host: str, port: int) -> bool:

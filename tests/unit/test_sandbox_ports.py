@@ -25,6 +25,19 @@ def test_a_free_port_is_not_taken_and_does_not_answer() -> None:
     assert not ports.answers(HOST, port)
 
 
+def test_a_free_port_is_none_that_an_outgoing_connection_may_take() -> None:
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+
+    assert all(ports.free(HOST) < lowest for _ in range(20))
+
+
+def test_where_every_port_is_taken_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "taken", lambda *_: True)
+
+    with pytest.raises(SandboxError, match="no free port on "):
+        ports.free(HOST)
+
+
 def test_a_port_that_somebody_listens_on_is_taken_and_answers(listener: int) -> None:
     assert ports.taken(HOST, listener)
     assert ports.answers(HOST, listener)
