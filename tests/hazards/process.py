@@ -107,8 +107,9 @@ class Core:
             return as_json(_CONFIGURATION)
         if call == "updateStatus" and json.loads(request.body)["status"] in self.unavailable:
             return Response(503)
+        loses_it = call == "available" and self.loses_grants  # before the grant can be seen
         answer = self._routes.answer(request)
-        if call == "available" and answer.status == 200 and self.loses_grants:
+        if loses_it and answer.status == 200:
             return Response(200, "application/json", b'{"workerpoolAuthor')
         return answer
 
