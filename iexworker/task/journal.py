@@ -176,7 +176,8 @@ class Journal:
         that was lost, of another host, of a Java worker.
         """
         found = self.recall(key.wallet, _rebuilt(key))
-        return None if found is None else int(found["nonce"])
+        # Journals from before the nonce was kept have none: the signed ones tell then.
+        return None if found is None else int(found.get("nonce", 0))
 
     def set_rebuilt(self, key: JournalKey, nonce: int) -> None:
         """Note that all tasks of `key` that the chain showed at this nonce are in the journal."""

@@ -140,6 +140,12 @@ def test_a_key_counts_as_rebuilt_once_that_is_said(journal: Journal, path: Path)
     assert again.rebuilt_at(OTHER) is None
 
 
+def test_a_key_rebuilt_before_nonces_were_kept_still_counts(journal: Journal) -> None:
+    journal.set_rebuilt(KEY, 7)
+    journal.remember(KEY.wallet, f"rebuilt {KEY}", {})
+    assert journal.rebuilt_at(KEY) == 0
+
+
 def test_a_write_that_fails_is_an_error_of_the_journal(path: Path) -> None:
     connection = sqlite3.connect(path)
     with pytest.raises(JournalError):

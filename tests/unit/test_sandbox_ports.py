@@ -31,6 +31,15 @@ def test_a_free_port_is_none_that_an_outgoing_connection_may_take() -> None:
     assert all(ports.free(HOST) < lowest for _ in range(20))
 
 
+def test_a_machine_without_such_ports_is_asked_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "range").write_text("1024\t65535\n")
+    monkeypatch.setattr(ports, "_EPHEMERAL", tmp_path / "range")
+
+    assert len({ports.free(HOST) for _ in range(10)}) > 1
+
+
 def test_where_every_port_is_taken_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "taken", lambda *_: True)
 
