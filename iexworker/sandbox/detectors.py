@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from iexworker.sandbox.book import Book
-from iexworker.sandbox.facts import ContributionStatus
+from iexworker.sandbox.facts import ChainTaskStatus, ContributionStatus
 from iexworker.sandbox.models import (
     ENDED,
     Details,
@@ -103,11 +103,22 @@ class Detectors:
                 self._record_quietly(task, wallet, _S.WORKER_LOST)
 
     def find_unnotified(self) -> None:
-        """Record contributions and reveals that are on chain and that no worker told of."""
+        """Record what is on chain and was not told: contributions, reveals and a consensus.
+
+        The consensus is missed where a block was reorganised between a contribution and the look
+        that follows its record; iexec-core has a detector for it since 8.4.1, whose period no
+        recording shows.
+        """
         self._searches += 1
         everywhere = self._searches % FULL_SEARCH_EVERY == 0
         for task in self._tasks(OPEN_TO_CONTRIBUTIONS):
             self.find_contributions(task, everywhere)
+        for task in self._tasks({_T.RUNNING}):
+            found = self._world.chain.task(task.task_id)
+            if found is not None and found.status is ChainTaskStatus.REVEALING:
+                facts = {"task": task.task_id, "status": _T.CONSENSUS_REACHED.value}
+                log.info("found on chain what was not told", extra=facts)
+                self._world.ask_task_update(task.task_id)
         for task in self._tasks(_REVEAL_PHASE):
             self._find_reveals(task, everywhere)
 

@@ -101,14 +101,14 @@ def _without_consensus(replicate: Replicate, seen: Observed) -> Change:
 
 
 def _release(replicate: Replicate, seen: Observed) -> Change:
-    """Let held updates go when a missed push must have meant the consensus (step 5)."""
+    """Ask whether held updates may go when the push that frees them does not come (step 5).
+
+    A sole winner asks, too: of a contribution that was reorganised away and mined again the
+    scheduler may have recorded the first, and not have seen the consensus yet.
+    """
     held = bool(replicate.pending) and not replicate.consensus_known
-    if not held or not seen.overdue:
-        return replicate, ()
     reported = _S.CONTRIBUTED in replicate.acknowledged
-    if reported and seen.task.winner_counter == 1:
-        return replace(replicate, consensus_known=True), ()
-    return replicate, (AskScheduler(),) if reported else ()
+    return replicate, (AskScheduler(),) if held and reported and seen.overdue else ()
 
 
 def _uncommitted(replicate: Replicate, seen: Observed) -> Change:

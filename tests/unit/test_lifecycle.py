@@ -419,18 +419,17 @@ def test_the_chain_alone_makes_us_reveal_but_its_updates_are_held() -> None:
     assert life.feed(notified(N.PLEASE_REVEAL)).due is S.REVEALING
 
 
-def test_held_updates_go_when_a_sole_winner_has_waited_for_the_push() -> None:
-    life = contributed().feed(REVEALING, replace(REVEALING, overdue=True))
-    assert life.due is S.REVEALING
-
-
-def test_one_of_several_winners_asks_before_it_lets_updates_go() -> None:
-    several = observed(
-        TaskStatus.REVEALING, ContributionStatus.CONTRIBUTED, overdue=True, winners=2
+@pytest.mark.parametrize("winners", [1, 2])
+def test_a_winner_that_misses_the_push_asks_before_it_lets_updates_go(winners: int) -> None:
+    shown = observed(
+        TaskStatus.REVEALING, ContributionStatus.CONTRIBUTED, overdue=True, winners=winners
     )
-    life = contributed().feed(several)
+    life = contributed().feed(replace(shown, overdue=False))
+    assert life.wants() == (Transact(Step.REVEAL),)
+    life.feed(shown)
     assert AskScheduler() in life.wants()
     assert life.due is None
+    assert life.feed(SchedulerSaw(consensus=False, asked_to_upload=False)).due is None
     assert life.feed(SchedulerSaw(consensus=True, asked_to_upload=False)).due is S.REVEALING
 
 

@@ -126,10 +126,6 @@ class Histories(RuleBasedStateMachine):
 
     @rule(overdue=st.booleans())
     def observe(self, overdue: bool) -> None:
-        if overdue:
-            # The scheduler's detectors have had their time by then.
-            self.scheduler.others_reported = True
-            self.scheduler.look()
         self.worker.observe(overdue)
 
     @rule()

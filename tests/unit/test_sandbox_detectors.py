@@ -87,6 +87,26 @@ class TestUnnotified:
         assert pool.push.actions() == ["PLEASE_REVEAL"]
         assert pool.tell(task, ALICE, "CONTRIBUTED").verdict is Verdict.ALREADY
 
+    def test_a_consensus_that_came_after_all_was_told_is_seen_within_30_s(self) -> None:
+        pool = Pool()
+        task = pool.task_at("CONTRIBUTING")
+        pool.chain.contribute(task.task_id, ALICE)
+        pool.must_tell(task, ALICE, "CONTRIBUTED")
+        pool.chain.agree(task.task_id, 1)
+        assert names(task)[-1] == "RUNNING"
+        pool.pass_time(30, pinging=(ALICE,))
+        assert names(task)[-1] == "CONSENSUS_REACHED"
+        assert pool.push.actions() == ["PLEASE_REVEAL"]
+
+    def test_a_consensus_whose_winner_reveals_already_is_never_seen(self) -> None:
+        pool = Pool()
+        task = pool.task_at("CONTRIBUTING")
+        pool.chain.contribute(task.task_id, ALICE)
+        pool.must_tell(task, ALICE, "CONTRIBUTED", "REVEALING")
+        pool.chain.agree(task.task_id, 1)
+        pool.pass_time(60, pinging=(ALICE,))
+        assert names(task)[-1] == "RUNNING"
+
     def test_a_reveal_is_recorded_within_30_s(self) -> None:
         pool = Pool()
         task = pool.task_at("REVEALING")
