@@ -194,13 +194,29 @@ class Steps:
         run = app.App(tools.runner, self._folder, tools.settings, container)
         adopted = run.running()
         if adopted is None:
-            if not self._image_present():
-                message = f"{self._task.app_image} is not here any more"
-                return Done(self._failed("compute", APP_NOT_FOUND, message))
+            missing = self._bring_image_back()
+            if missing:
+                return Done(self._failed("compute", APP_NOT_FOUND, missing))
             run.clear()
             self._restore_inputs()
         ended = run.run(self._task.max_execution_time_s, self._cancellation, adopted)
         return Done(self._computed(ended), ended.container)
+
+    def _bring_image_back(self) -> str:
+        """Pull again what was removed since the step `app`; return why that cannot be."""
+        if self._image_present():
+            return ""
+        log.warning(
+            "image is not here any more, pulling it again",
+            extra={"task": self._task.task_id, "image": self._task.app_image},
+        )
+        try:
+            self._pull()
+        except Trouble as trouble:
+            if trouble.blame is not Blame.REQUESTER:
+                raise
+            return f"{self._task.app_image} is not here any more: {trouble}"
+        return "" if self._image_present() else f"{self._task.app_image} was pulled and is not here"
 
     def _restore_inputs(self) -> None:
         """Fetch the inputs again where they are lost, or a run of the app may have changed them."""

@@ -34,7 +34,8 @@ _KILLED = -1
 _CAUSES = {
     "APP_IMAGE_DOWNLOAD_FAILED": "the image {image} cannot be pulled: was it pushed, "
     "with this name and tag, to a registry that the worker reaches?",
-    "APP_NOT_FOUND_LOCALLY": "the image {image} was gone from the worker's Docker engine",
+    "APP_NOT_FOUND_LOCALLY": "the image {image} was gone from the worker's Docker "
+    "engine, and could not be pulled again",
     "INPUT_FILES_DOWNLOAD_FAILED": "an input file cannot be downloaded: "
     "does each address in iexec_input_files answer with the file?",
     "DATASET_FILE_DOWNLOAD_FAILED": "the dataset cannot be downloaded: "

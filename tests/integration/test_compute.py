@@ -218,13 +218,6 @@ def test_a_command_that_cannot_be_run_has_no_exit(world: World, profile: Profile
     assert "no such file" in outcome.message
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_an_image_that_is_gone_is_said_so(world: World, profile: Profile) -> None:
-    outcome = world.compute("true", profile, app_image="iexworker-test-absent:1")
-    assert (outcome.ok, outcome.cause) == (False, "APP_NOT_FOUND_LOCALLY")
-    assert outcome.with_logs is False
-
-
 def test_the_app_sees_its_environment_and_its_inputs(world: World) -> None:
     task = world.bench.task("env; cat /iexec_in/*; ls -ld /iexec_in /iexec_out", bot_size=7)
     world.folder(task).prepare_input()
@@ -524,6 +517,23 @@ def test_an_image_is_pulled(world: World, pushed: str, profile: Profile) -> None
     task = world.bench.task("true", app_image=pushed)
     assert world.do("app", task, profile) == StepOutcome(task.task_id, "app", 1, ok=True)
     assert world.engine.image_tags(pushed) is not None
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_an_image_that_was_removed_since_is_pulled_again(
+    world: World, pushed: str, profile: Profile
+) -> None:
+    outcome = world.compute(WRITE_RESULT, profile, app_image=pushed)
+    assert (outcome.ok, outcome.digest) == (True, DIGEST_OF_A)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_an_image_that_is_gone_everywhere_is_said_so(
+    world: World, registry: Registry, profile: Profile
+) -> None:
+    outcome = world.compute("true", profile, app_image=f"{registry.address}/absent:1")
+    assert (outcome.ok, outcome.cause) == (False, "APP_NOT_FOUND_LOCALLY")
+    assert outcome.with_logs is False
 
 
 @pytest.mark.parametrize("profile", PROFILES)
