@@ -5,6 +5,7 @@ Containers are labelled with a wallet that no other test has, and only those are
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import selectors
@@ -19,6 +20,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from iexworker import settings
 from iexworker.chain.models import ZERO_ADDRESS, DealParams, TaskDescription
 from iexworker.compute import labels
@@ -29,6 +32,9 @@ from iexworker.settings import Settings
 ADDRESS = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
 _APPLETS = "sh cat cp dd echo env head kill ln ls mkdir mkfifo printf sleep test touch true yes"
 _BUSYBOX = Path("/usr/bin/busybox")
+RESULT = 'echo -n A > /iexec_out/r; echo "{\\"deterministic-output-path\\":\\"/iexec_out/r\\"}"'
+WRITE_RESULT = f"{RESULT} > /iexec_out/computed.json"
+DIGEST_OF_A = "0x" + hashlib.sha256(b"A").hexdigest()
 
 
 def make_image(engine: Engine) -> str:
@@ -51,6 +57,19 @@ def image_of_this_run(engine: Engine) -> Iterator[str]:
     reference = make_image(engine)
     yield reference
     engine.client.remove_image(reference, force=True)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    made = Engine(ADDRESS)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def image(engine: Engine) -> Iterator[str]:
+    with image_of_this_run(engine) as reference:
+        yield reference
 
 
 def new_wallet() -> str:

@@ -14,7 +14,6 @@ from enginekit import (
     Bench,
     Relay,
     eventually,
-    image_of_this_run,
     make_settings,
     new_task,
     new_wallet,
@@ -30,19 +29,7 @@ from iexworker.compute.streams import Capture
 from iexworker.errors import DockerError
 
 pytestmark = pytest.mark.docker
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    made = Engine(ADDRESS)
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def image(engine: Engine) -> Iterator[str]:
-    with image_of_this_run(engine) as reference:
-        yield reference
+pytest_plugins = ["enginekit"]
 
 
 class World:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import hashlib
 import multiprocessing
 import os
 import queue
@@ -17,10 +16,10 @@ from pathlib import Path
 
 import pytest
 from enginekit import (
-    ADDRESS,
+    DIGEST_OF_A,
+    WRITE_RESULT,
     Bench,
     eventually,
-    image_of_this_run,
     make_settings,
     new_wallet,
     remove_containers,
@@ -50,24 +49,9 @@ from iexworker.shared.ring import Ring
 from iexworker.task import orders
 
 pytestmark = pytest.mark.docker
+pytest_plugins = ["enginekit"]
 
 ROLE = compute_role(0)
-RESULT = 'echo -n A > /iexec_out/r; echo "{\\"deterministic-output-path\\":\\"/iexec_out/r\\"}"'
-WRITE_RESULT = f"{RESULT} > /iexec_out/computed.json"
-DIGEST_OF_A = "0x" + hashlib.sha256(b"A").hexdigest()
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    made = Engine(ADDRESS)
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def image(engine: Engine) -> Iterator[str]:
-    with image_of_this_run(engine) as reference:
-        yield reference
 
 
 class Partners:
