@@ -17,7 +17,7 @@ from iexworker.recursion import restore_limit
 restore_limit()
 
 # What these modules assert is to be explained like what a test asserts.
-pytest.register_assert_rewrite("returning", "returnstage")
+pytest.register_assert_rewrite("returning", "returnstage", "enginekit", "stepworld")
 
 
 @functools.cache

@@ -28,8 +28,8 @@ from iexworker.compute.engine import ContainerSpec, Engine, EngineRefused
 from iexworker.compute.streams import Capture
 from iexworker.errors import DockerError
 
-pytestmark = pytest.mark.docker
 pytest_plugins = ["enginekit"]
+pytestmark = pytest.mark.docker
 
 
 class World:

@@ -48,8 +48,8 @@ from iexworker.shared.channels import (
 from iexworker.shared.ring import Ring
 from iexworker.task import orders
 
-pytestmark = pytest.mark.docker
 pytest_plugins = ["enginekit"]
+pytestmark = pytest.mark.docker
 
 ROLE = compute_role(0)
 

@@ -21,8 +21,8 @@ from iexworker.sandbox.registry import HOST, LOGIN, Registry
 from iexworker.settings import RegistryCredentials
 from iexworker.task.orders import StepOutcome
 
-pytestmark = pytest.mark.docker
 pytest_plugins = ["enginekit", "stepworld"]
+pytestmark = pytest.mark.docker
 
 
 @pytest.fixture(scope="module")

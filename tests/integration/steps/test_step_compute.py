@@ -20,8 +20,8 @@ from iexworker.compute.engine import Engine
 from iexworker.core.messages import Profile
 from iexworker.task.orders import StepOutcome
 
-pytestmark = pytest.mark.docker
 pytest_plugins = ["enginekit", "stepworld"]
+pytestmark = pytest.mark.docker
 
 
 def test_profile_9_reports_logs_and_exit_code_of_an_app_that_succeeds(world: World) -> None:
@@ -182,7 +182,7 @@ def test_a_cancelled_compute_leaves_no_container_and_no_outcome(world: World) ->
 
 def test_a_compute_goes_on_where_a_dead_process_left_it(world: World) -> None:
     """The container is taken up: what it did before is in the result."""
-    task = world.bench.task(f"echo once >> /iexec_out/count; sleep 2; {WRITE_RESULT}")
+    task = world.bench.task(f"echo once >> /iexec_out/count; sleep 6; {WRITE_RESULT}")
     first = World(Engine(ADDRESS), world.bench)
     thread = threading.Thread(target=lambda: first.perform("compute", task), daemon=True)
     thread.start()

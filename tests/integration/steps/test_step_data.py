@@ -13,8 +13,8 @@ from iexworker.chain.models import DealParams, TaskDescription
 from iexworker.core.messages import Profile
 from iexworker.task.orders import StepOutcome
 
-pytestmark = pytest.mark.docker
 pytest_plugins = ["enginekit", "stepworld"]
+pytestmark = pytest.mark.docker
 
 
 def with_input(world: World, uri: str, **changes: Any) -> TaskDescription:
