@@ -17,7 +17,9 @@ from iexworker.recursion import restore_limit
 restore_limit()
 
 # What these modules assert is to be explained like what a test asserts.
-pytest.register_assert_rewrite("returning", "returnstage", "enginekit", "stepworld")
+pytest.register_assert_rewrite(
+    "returning", "returnstage", "enginekit", "stepworld", "outboxbench", "lifekit"
+)
 
 
 @functools.cache

@@ -18,15 +18,19 @@ ROOT = Path(__file__).parents[2]
 STATE = ROOT / ".cache" / "mutation"
 COPIED = ("iexworker", "tests/unit", "tests/wire", "tests/conftest.py", "pyproject.toml")
 
-_LIFE = ("test_lifecycle", "test_rebuild", "test_runner", "test_lifecycle_histories")
+_LIFE = (
+    *("test_lifecycle", "test_lifecycle_at_stake", "test_rebuild", "test_runner"),
+    "test_lifecycle_histories",
+)
+_OUTBOX = ("test_outbox", "test_outbox_prices", "test_outbox_memory", "test_outbox_histories")
 TESTS = {
     "task/lifecycle.py": _LIFE,
     "task/moves.py": _LIFE,
     "task/watch.py": _LIFE,
     "task/rebuild.py": ("test_rebuild", "test_contributions", "test_grants"),
     "task/recovery.py": ("test_recovery",),
-    "chain/outbox.py": ("test_outbox",),
-    "chain/plan.py": ("test_plan", "test_outbox"),
+    "chain/outbox.py": _OUTBOX,
+    "chain/plan.py": ("test_plan", *_OUTBOX),
     "core/stomp.py": ("test_stomp",),
     "core/sockjs.py": ("test_sockjs",),
 }

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 
 import pytest
-from test_lifecycle import TASK, granted
+from lifekit import TASK, granted
 
 from iexworker.errors import ChainError, JournalError
 from iexworker.task import sender
