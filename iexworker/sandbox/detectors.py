@@ -68,6 +68,7 @@ class Detectors:
             for period, run in (
                 (timers.worker_lost_check_s, self.lose_workers),
                 (timers.unnotified_check_s, self.find_unnotified),
+                (timers.consensus_check_s, self.find_consensus),
                 (timers.contribution_check_s, self.expire_contributions),
                 (timers.reveal_check_s, self.expire_reveals),
                 (timers.upload_check_s, self.expire_uploads),
@@ -103,22 +104,11 @@ class Detectors:
                 self._record_quietly(task, wallet, _S.WORKER_LOST)
 
     def find_unnotified(self) -> None:
-        """Record what is on chain and was not told: contributions, reveals and a consensus.
-
-        The consensus is missed where a block was reorganised between a contribution and the look
-        that follows its record; iexec-core has a detector for it since 8.4.1, whose period no
-        recording shows.
-        """
+        """Record contributions and reveals that are on chain and that no worker told of."""
         self._searches += 1
         everywhere = self._searches % FULL_SEARCH_EVERY == 0
         for task in self._tasks(OPEN_TO_CONTRIBUTIONS):
             self.find_contributions(task, everywhere)
-        for task in self._tasks({_T.RUNNING}):
-            found = self._world.chain.task(task.task_id)
-            if found is not None and found.status is ChainTaskStatus.REVEALING:
-                facts = {"task": task.task_id, "status": _T.CONSENSUS_REACHED.value}
-                log.info("found on chain what was not told", extra=facts)
-                self._world.ask_task_update(task.task_id)
         for task in self._tasks(_REVEAL_PHASE):
             self._find_reveals(task, everywhere)
 
@@ -154,6 +144,19 @@ class Detectors:
         )
         for status in rest:
             self._replicates.update(task.task_id, replicate.wallet, status, Details(head))
+
+    def find_consensus(self) -> None:
+        """Have each running task looked at that has a consensus on chain.
+
+        It is missed where a block was reorganised between a contribution and the look that follows
+        its record. iexec-core does this since 8.4.1; no recording shows how often.
+        """
+        for task in self._tasks({_T.RUNNING}):
+            found = self._world.chain.task(task.task_id)
+            if found is not None and found.status is ChainTaskStatus.REVEALING:
+                facts = {"task": task.task_id, "status": _T.CONSENSUS_REACHED.value}
+                log.info("found on chain what was not told", extra=facts)
+                self._world.ask_task_update(task.task_id)
 
     def expire_contributions(self) -> None:
         """Have each task looked at whose contribution deadline has passed."""

@@ -29,6 +29,8 @@ class Timers:
     worker_lost_check_s: float = 30.0
     unnotified_check_s: float = 30.0
     """How often the chain is asked for contributions and reveals that no worker told of."""
+    consensus_check_s: float = 30.0
+    """How often running tasks are compared with the chain; the period is a guess."""
     contribution_check_s: float = 30.0
     reveal_check_s: float = 120.0
     upload_timeout_s: float = 120.0

@@ -23,7 +23,13 @@ from iexworker.sandbox.network import Network, Timers
 PATIENCE_S = 180.0
 READY_S = 90.0
 POLL_S = 0.1
-QUICK = Timers(finalize_delay_s=0.5, final_check_s=2.0, unnotified_check_s=2.0, poll_s=0.2)
+QUICK = Timers(
+    finalize_delay_s=0.5,
+    final_check_s=2.0,
+    unnotified_check_s=2.0,
+    consensus_check_s=2.0,
+    poll_s=0.2,
+)
 """The scheduler's timers, scaled down where a test would wait for them."""
 SHORT_CATEGORY = 5
 """The id of the one category that `Stage` adds: its tasks may compute for `SHORT_S` seconds."""
