@@ -35,6 +35,17 @@ class TransactionState(enum.Enum):
 FREE = (TransactionState.SIGNED, TransactionState.SENT)
 """The states in which a transaction may still be mined."""
 
+
+class Pace(enum.Enum):
+    """How soon the outbox's next pass is worth it."""
+
+    BUSY = "busy"
+    """An action is undecided, or a nonce is to be freed."""
+    WATCHFUL = "watchful"
+    """A reorganisation may still take back what was mined."""
+    IDLE = "idle"
+
+
 ActionKey = tuple[str, ActionKind]
 
 

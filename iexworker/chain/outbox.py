@@ -22,6 +22,7 @@ from iexworker.chain.actions import (
     Entry,
     Failed,
     Mined,
+    Pace,
     Result,
     Tally,
     Transaction,
@@ -114,6 +115,13 @@ class Outbox:
     def busy(self) -> bool:
         """Whether anything is under way: an action undecided, or a nonce to be freed."""
         return bool(self._ledger.open_entries()) or self._ledger.pending() > 0
+
+    @property
+    def pace(self) -> Pace:
+        """How soon to make the next pass."""
+        if self.busy:
+            return Pace.BUSY
+        return Pace.WATCHFUL if self._ledger.transactions(self._watch_from) else Pace.IDLE
 
     @property
     def tally(self) -> Tally:

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from iexworker.chain import abi, gas, preflight
 from iexworker.chain import authorization as words
-from iexworker.chain.actions import Action, Result, Tally
+from iexworker.chain.actions import Action, Pace, Result, Tally
 from iexworker.chain.gas import PriceRule
 from iexworker.chain.hub import Hub
 from iexworker.chain.ledger import Ledger
@@ -235,13 +235,13 @@ class Desk:
         await loop.run_in_executor(self._sender, lambda: self._outbox.submit(action))
         self.wake.set()
 
-    async def turn_outbox(self) -> tuple[list[Result], bool]:
-        """Do one pass of the outbox: what came to its end, and whether anything is under way."""
+    async def turn_outbox(self) -> tuple[list[Result], Pace]:
+        """Do one pass of the outbox: what came to its end, and how soon the next is worth it."""
 
-        def turn() -> tuple[list[Result], bool]:
+        def turn() -> tuple[list[Result], Pace]:
             results = self._outbox.step()
             self.tally = self._outbox.tally
-            return results, self._outbox.busy
+            return results, self._outbox.pace
 
         return await asyncio.get_running_loop().run_in_executor(self._sender, turn)
 

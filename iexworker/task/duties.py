@@ -7,6 +7,7 @@ that step's failure with cause UNKNOWN, never silence (design section 4 rule 3).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from iexworker.chain.hashing import result_hash
-from iexworker.chain.models import TaskDescription
+from iexworker.chain.models import ContributionStatus, TaskDescription, TaskStatus
 from iexworker.compute.folders import remove_tree
 from iexworker.errors import ChainError, Unavailable
 from iexworker.shared.channels import Outcome
@@ -42,6 +43,10 @@ START_PATIENCE_S = 60.0
 PUSH_PATIENCE_S = 30.0
 RETURN_PATIENCE_S = 5.0
 """What the scheduler gets to push before we go by the chain: usually, and after a return."""
+
+REVEAL_PATIENCE_S = 60.0
+REVEAL_LOOK_S = 1.0
+"""How long, and how often, a reveal is looked for that was mined before."""
 
 T = TypeVar("T")
 
@@ -259,10 +264,35 @@ class TaskDuties:
         folder = self._with.folder_of(replicate.task_id)
         link = ""
         if description is not None:
+            await self._wait_for_reveal(replicate.task_id)
             link = await self._with.upload(replicate, description, folder)
+            while await self._wait_for_reveal(replicate.task_id) and not link:
+                link = await self._with.upload(replicate, description, folder)
         if not link:
             return StepDone(effect.step, effect.attempt, ok=False, cause="RESULT_LINK_MISSING")
         return StepDone(effect.step, effect.attempt, ok=True, result_link=link)
+
+    async def _wait_for_reveal(self, task_id: str) -> bool:
+        """Wait until a reveal that a reorganisation has taken back is mined again.
+
+        Without it the proxy refuses the result; and the scheduler, which compares reveals with
+        the chain once, when it hears of the upload, never finalizes. Returns whether there was
+        anything to wait for. A node that does not answer, or sticks, is not waited for.
+        """
+        until_s = time.monotonic() + REVEAL_PATIENCE_S
+        waited = False
+        with contextlib.suppress(ChainError):
+            while not await self._is_revealed(task_id) and time.monotonic() < until_s:
+                if not waited:
+                    log.warning("reveal not on the chain any more", extra={"task": task_id})
+                waited = True
+                await asyncio.sleep(REVEAL_LOOK_S)
+        return waited
+
+    async def _is_revealed(self, task_id: str) -> bool:
+        sighting = await self._with.chain.sight(task_id)
+        over = sighting.task.status in (TaskStatus.COMPLETED, TaskStatus.FAILED)
+        return over or sighting.contribution.status is ContributionStatus.PROVED
 
     async def _purge(self, replicate: Replicate, effect: DoStep) -> StepDone:
         self._with.slots.cancel(replicate.task_id)

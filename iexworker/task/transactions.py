@@ -7,7 +7,7 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
-from iexworker.chain.actions import Failed, Result
+from iexworker.chain.actions import Failed, Pace, Result
 from iexworker.chain.models import ActionKind
 from iexworker.core.messages import ChainReceipt
 from iexworker.errors import ChainError, JournalError
@@ -21,9 +21,10 @@ from iexworker.task.waiting import wait_at_most
 if TYPE_CHECKING:
     from iexworker.task.desk import Desk
 
-# Reads of an outbox that has something under way; without it the loop wakes the outbox.
+# Reads of an outbox that has something under way. What was mined lately is looked at once a block
+# for as long as a reorganisation may take it back; with neither, the loop wakes the outbox.
 POLLS_PER_BLOCK = 10
-WATCH_S = 15.0
+IDLE_S = 15.0
 _STEPS = {ActionKind.CONTRIBUTE: Step.CONTRIBUTE, ActionKind.REVEAL: Step.REVEAL}
 
 log = logging.getLogger(__name__)
@@ -38,12 +39,17 @@ class Transactions:
 
     async def run(self) -> None:
         """Make passes for ever."""
-        poll_s = max(self._desk.configuration.block_time_s / POLLS_PER_BLOCK, 0.05)
+        block_s = self._desk.configuration.block_time_s
+        pauses_s = {
+            Pace.BUSY: max(block_s / POLLS_PER_BLOCK, 0.05),
+            Pace.WATCHFUL: min(max(block_s, 1.0), IDLE_S),
+            Pace.IDLE: IDLE_S,
+        }
         pause = pauses()
         while True:
             self._desk.wake.clear()
             try:
-                results, busy = await self._desk.turn_outbox()
+                results, pace = await self._desk.turn_outbox()
             except (ChainError, JournalError) as error:
                 log.error("outbox waits", extra={"error": str(error)})
                 await asyncio.sleep(next(pause))
@@ -51,7 +57,7 @@ class Transactions:
             pause = pauses()
             for result in results:
                 await self._tell(result)
-            await wait_at_most(self._desk.wake, poll_s if busy else WATCH_S)
+            await wait_at_most(self._desk.wake, pauses_s[pace])
 
     async def _tell(self, result: Result) -> None:
         step = _STEPS.get(result.kind)

@@ -162,11 +162,20 @@ def machine_trials(seed: int) -> list[Trial]:
 
 
 def chain_trials(seed: int) -> list[Trial]:
-    """Return the chain's faults around the two transactions, pairwise, and a stake taken away."""
+    """Return the chain's faults around the two transactions, pairwise, and what is of one point.
+
+    A stake taken away, and a reveal taken back while its result is uploaded.
+    """
     found = [fault.name for fault in chain_faults() if not fault.may_give_up]
     around = (Step.CONTRIBUTE, Step.REVEAL)
     stake = [Trial(profile, "compute doing", "no stake") for profile in PROFILES]
-    return _pairwise_trials(found, around, PHASES[:3], seed) + stake
+    taken_back = [
+        Trial(profile, "upload doing", name)
+        for profile in PROFILES
+        for name in found
+        if name.endswith("reorganised")
+    ]
+    return _pairwise_trials(found, around, PHASES[:3], seed) + stake + taken_back
 
 
 def _pairwise_trials(

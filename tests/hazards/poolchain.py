@@ -14,7 +14,7 @@ import taskdata
 from coincurve import PrivateKey
 from sandboxkit import Pool
 
-from iexworker.chain.actions import Failed, Mined, Result
+from iexworker.chain.actions import Failed, Mined, Pace, Result
 from iexworker.chain.gas import GasReserve, reserve
 from iexworker.chain.hashing import hex_text, keccak, result_hash, result_seal
 from iexworker.chain.hub import Hub
@@ -231,8 +231,8 @@ def desk_class(node: Node, forgotten: list[str]) -> type[Desk]:
             node.want(replicate.task_id, step, replicate.digest)
             self.wake.set()
 
-        async def turn_outbox(self) -> tuple[list[Result], bool]:
-            return node.mine(), True
+        async def turn_outbox(self) -> tuple[list[Result], Pace]:
+            return node.mine(), Pace.BUSY
 
         async def forget(self, task_id: str) -> None:
             forgotten.append(task_id)

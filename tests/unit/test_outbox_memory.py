@@ -15,7 +15,7 @@ from pocketchain import (
     task,
 )
 
-from iexworker.chain.actions import Failed, Mined
+from iexworker.chain.actions import Failed, Mined, Pace
 from iexworker.chain.models import ActionKind, ContributionStatus
 from iexworker.chain.situation import WATCH_BLOCKS
 from iexworker.errors import JournalError
@@ -102,9 +102,12 @@ def test_a_restart_after_a_reorganisation_sees_it(bench: Bench) -> None:
 
 def test_what_is_deep_in_the_chain_is_watched_no_longer(bench: Bench) -> None:
     bench.outbox.submit(contribute(task(1)))
+    paces = [bench.outbox.pace]
     bench.turn()
+    paces.append(bench.outbox.pace)
     bench.mine(WATCH_BLOCKS + 1)
     bench.outbox.step()
+    assert [*paces, bench.outbox.pace] == [Pace.BUSY, Pace.WATCHFUL, Pace.IDLE]
     bench.mine()
     bench.chain.unreachable = True
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from runscript import FACTS, WALLET, Script
 
-from iexworker.chain.actions import Mined, Result
+from iexworker.chain.actions import Mined, Pace, Result
 from iexworker.chain.hashing import keccak, result_hash, result_seal
 from iexworker.chain.hub import Hub
 from iexworker.chain.models import (
@@ -219,9 +219,9 @@ def desk_class(chain: StagedChain) -> type[Desk]:
             self._mined.append(chain.mine(replicate, step))
             self.wake.set()
 
-        async def turn_outbox(self) -> tuple[list[Result], bool]:
+        async def turn_outbox(self) -> tuple[list[Result], Pace]:
             results, self._mined = self._mined, []
-            return results, False
+            return results, Pace.IDLE
 
         async def forget(self, task_id: str) -> None:
             pass
