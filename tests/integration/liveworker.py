@@ -23,13 +23,7 @@ from iexworker.sandbox.network import Network, Timers
 PATIENCE_S = 180.0
 READY_S = 90.0
 POLL_S = 0.1
-QUICK = Timers(
-    finalize_delay_s=0.5,
-    final_check_s=2.0,
-    unnotified_check_s=2.0,
-    consensus_check_s=2.0,
-    poll_s=0.2,
-)
+QUICK = Timers(finalize_delay_s=0.5, final_check_s=2.0, unnotified_check_s=2.0, poll_s=0.2)
 """The scheduler's timers, scaled down where a test would wait for them."""
 SHORT_CATEGORY = 5
 """The id of the one category that `Stage` adds: its tasks may compute for `SHORT_S` seconds."""
@@ -57,14 +51,19 @@ class Stage:
     """A network with the demo app in its registry."""
 
     def __init__(
-        self, folder: Path, profile: str, ask_period_ms: int = 1000, listen: str | None = None
+        self,
+        folder: Path,
+        profile: str,
+        ask_period_ms: int = 1000,
+        listen: str | None = None,
+        timers: Timers = QUICK,
     ) -> None:
         options = stack.Options(
             profile=profile,
             listen=listen,
             ports=dict.fromkeys(stack.DEFAULT_PORTS, 0),
             ask_period_ms=ask_period_ms,
-            timers=QUICK,
+            timers=timers,
             categories=(("XXS", SHORT_S),),
         )
         self.network: Network = stack.up(folder, options)[0]
