@@ -33,6 +33,7 @@ from iexworker.core.messages import (
 from iexworker.task import lifecycle, rebuild
 from iexworker.task.events import (
     Answered,
+    AskScheduler,
     DoStep,
     Effect,
     Event,
@@ -151,7 +152,9 @@ def test_a_proved_contribution_goes_on_to_its_upload() -> None:
     life = Life(rebuild.contributed(traces(PROVED)))
     assert life.due == [S.CONTRIBUTING, S.CONTRIBUTED, S.REVEALING, S.REVEALED]
     assert life.now.pending[3].receipt == REVEALED
-    life.answer().answer().see(PROVED, overdue=True).answer().answer()
+    life.answer().answer().see(PROVED, overdue=True)
+    assert life.wants == [AskScheduler()]
+    life.feed(SchedulerSaw(consensus=True, asked_to_upload=False)).answer().answer()
     life.see(PROVED, overdue=True)
     assert life.at(Step.UPLOAD)
 
