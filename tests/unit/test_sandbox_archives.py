@@ -73,6 +73,18 @@ def test_the_whole_output_may_be_the_result() -> None:
         zipped({"x": b""}, {"deterministic-output-path": "/iexec_out/../etc/passwd"}),
         zipped({"result.txt": b"x"}, {"deterministic-output-path": "/iexec_out/other.txt"}),
     ],
+    # Not the bytes themselves: they hold the time, and each lane must name the tests alike.
+    ids=[
+        "nothing",
+        "no zip",
+        "no computed.json",
+        "no JSON",
+        "no object",
+        "no path",
+        "path that is no text",
+        "path that climbs out",
+        "path to nothing",
+    ],
 )
 def test_an_archive_without_a_result_is_bad(archive: bytes) -> None:
     with pytest.raises(BadArchive):
