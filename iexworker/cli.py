@@ -130,7 +130,6 @@ def _run(options: argparse.Namespace) -> int:
     secrets.forget(os.environ)
     logs.setup("supervisor", settings.log_level, as_json=settings.log_json)
     log = logging.getLogger(__name__)
-    log.warning("not with real stake: recovery from every outage is not proven yet")
     for warning in loaded.warnings:
         log.warning("setting to look at", extra={"reason": warning})
 
