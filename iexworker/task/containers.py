@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection
 
 from iexworker.compute import labels
 from iexworker.compute.engine import Engine
@@ -37,11 +36,13 @@ class EngineContainers:
         if count:
             log.info("containers removed", extra={"task": task_id, "count": count})
 
-    def remove_others(self, computing: Collection[str]) -> None:
-        """Remove what a crash left behind, but for tasks that a slot is about to adopt."""
+    def owned(self) -> dict[str, str]:
+        """Return the id of each container with its task; raises `DockerError`."""
         with self._lock:
-            for container in self._engine.find({labels.WALLET: self._wallet}):
-                task_id = container.labels.get(labels.TASK, "")
-                if task_id not in computing:
-                    log.warning("container left behind removed", extra={"task": task_id})
-                    self._engine.remove(container.id)
+            found = self._engine.find({labels.WALLET: self._wallet})
+        return {container.id: container.labels.get(labels.TASK, "") for container in found}
+
+    def remove(self, container: str) -> None:
+        """Kill and remove a container, gone is fine; raises `DockerError`."""
+        with self._lock:
+            self._engine.remove(container)

@@ -81,7 +81,7 @@ class TaskDuties:
             self._spawn(self._ask(replicate.task_id))
         elif isinstance(effect, StopWork):
             self._with.slots.cancel(replicate.task_id)
-            self._spawn(self._kill(replicate.task_id))
+            self._spawn(self._with.sweeper.kill_task(replicate.task_id))
 
     def kick(self, task_id: str) -> None:
         """See to it that the task's updates are sent."""
@@ -296,19 +296,10 @@ class TaskDuties:
 
     async def _purge(self, replicate: Replicate, effect: DoStep) -> StepDone:
         self._with.slots.cancel(replicate.task_id)
-        await self._kill(replicate.task_id)
+        await self._with.sweeper.kill_task(replicate.task_id)
         folder = self._with.folder_of(replicate.task_id)
         gone = await asyncio.to_thread(_delete, folder)
         return StepDone(effect.step, effect.attempt, ok=gone)
-
-    async def _kill(self, task_id: str) -> None:
-        try:
-            await asyncio.to_thread(self._with.containers.kill_task, task_id)
-        except Unavailable as error:
-            log.warning(
-                "containers not stopped, they are looked for again at the next start",
-                extra={"task": task_id, "error": str(error)},
-            )
 
     async def _observe(self, task_id: str) -> None:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from iexworker.core.client import Answer, SchedulerClient
 from iexworker.core.login import Tokens
 from iexworker.core.messages import Grant, Notification, Profile
 from iexworker.core.session import Terms
-from iexworker.errors import ChainError, DockerError, JournalError, SchedulerError
+from iexworker.errors import ChainError, JournalError, SchedulerError
 from iexworker.settings import Settings
 from iexworker.shared.board import FactsBoard
 from iexworker.shared.channels import Outcome
@@ -32,7 +32,7 @@ from iexworker.task.grants import Grants
 from iexworker.task.inquiries import Inquiries
 from iexworker.task.journal import Journal
 from iexworker.task.observer import Observer
-from iexworker.task.partners import Containers, Partners
+from iexworker.task.partners import Partners
 from iexworker.task.probes import ChainProbe, HostProbe, StakeProbe
 from iexworker.task.recovery import Recovery, why_incomplete
 from iexworker.task.relations import Relations
@@ -40,6 +40,7 @@ from iexworker.task.replicate import Replicate, Step, Update
 from iexworker.task.runner import Runner
 from iexworker.task.sender import Sender, details_of, pauses
 from iexworker.task.slots import Slots
+from iexworker.task.sweeper import Containers, Sweeper
 from iexworker.task.transactions import Transactions
 from iexworker.task.uploads import Uploads
 
@@ -80,7 +81,7 @@ class Office:
         self._client = client
         self._tokens = tokens
         self._slots = slots
-        self._containers = containers
+        self._sweeper = Sweeper(containers, self._replicates)
         self._host = host
         self._desk_class = desk_class
         self._fail_fast = fail_fast
@@ -110,7 +111,7 @@ class Office:
         runner = self._make_runner()
         lacking = await patiently(self._why_incomplete, math.inf)
         if not lacking:
-            await self._reconcile()
+            await self._sweeper.sweep()
         self._runner = runner
         runner.recover()
         recovery = self._make_recovery(runner, lacking)
@@ -120,7 +121,7 @@ class Office:
         demand = Demand(self._market(probe, stake, recovery))
         transactions = Transactions(self._desk, runner)
         async with asyncio.TaskGroup() as group:
-            for part in (recovery, probe, stake, observer, demand, transactions):
+            for part in (recovery, self._sweeper, probe, stake, observer, demand, transactions):
                 group.create_task(part.run())
 
     def notify(self, notification: Notification) -> None:
@@ -190,7 +191,7 @@ class Office:
             Partners(
                 chain=self._desk,
                 slots=self._slots,
-                containers=self._containers,
+                sweeper=self._sweeper,
                 folder_of=self._folder_of,
                 subscribe=self._relations.stream.subscribe,
                 unsubscribe=self._relations.stream.unsubscribe,
@@ -249,7 +250,7 @@ class Office:
             allowed=self._relations.allowed,
             missed=self._relations.missed,
             # A container may belong to a task that is only found now: the slot adopts it.
-            done=self._reconcile if lacking else _nothing,
+            done=self._sweeper.sweep if lacking else _nothing,
         )
 
     def _journal_failed(self) -> None:
@@ -258,18 +259,10 @@ class Office:
     def _folder_of(self, task_id: str) -> Path:
         return self._settings.task_dir(task_id)
 
-    async def _reconcile(self) -> None:
-        """Remove containers of ours that no task in the journal is still computing."""
-        computing = {
-            item.task_id
-            for item in self._journal.replicates(self._desk.key)
-            if item.holds_slot or item.step is Step.COMPUTE
-        }
-        try:
-            await asyncio.to_thread(self._containers.remove_others, computing)
-        except DockerError as error:
-            # What is left has its task's name: the next run of that task removes it.
-            log.warning("containers not reconciled", extra={"error": str(error)})
+    def _replicates(self) -> Iterable[Replicate]:
+        if self._runner is None:
+            return self._journal.replicates(self._desk.key)
+        return self._runner.replicates.values()
 
     async def _post(self, task_id: str, update: Update) -> Answer:
         def send() -> Answer:
@@ -350,7 +343,7 @@ def import_desk() -> type[Desk]:
 
 
 async def _nothing() -> None:
-    """Do nothing: the containers were reconciled before."""
+    """Do nothing: the containers were looked at before."""
 
 
 def _tee_refusal(description: TaskDescription) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +13,7 @@ from iexworker.task.events import SchedulerSaw
 from iexworker.task.handovers import Outbox
 from iexworker.task.replicate import Replicate
 from iexworker.task.slots import Slots
+from iexworker.task.sweeper import Sweeper
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +48,13 @@ class Chain(Outbox, Protocol):
         """Read task and own contribution."""
 
 
-class Containers(Protocol):
-    """The Docker engine as the duties need it; calls block."""
-
-    def kill_task(self, task_id: str) -> None:
-        """Kill and remove the task's containers."""
-
-    def remove_others(self, computing: Collection[str]) -> None:
-        """Kill and remove this wallet's containers but for those of these tasks."""
-
-
 @dataclass(frozen=True, slots=True)
 class Partners:
     """Whom the duties work with."""
 
     chain: Chain
     slots: Slots
-    containers: Containers
+    sweeper: Sweeper
     folder_of: Callable[[str], Path]
     subscribe: Callable[[str], None]
     unsubscribe: Callable[[str], None]

@@ -42,5 +42,10 @@ class Docker:
             raise DockerError(self.trouble)
         self.running.discard(task_id)
 
-    def remove_others(self, computing: object) -> None:
-        raise NotImplementedError
+    def owned(self) -> dict[str, str]:
+        if self.trouble:
+            raise DockerError(self.trouble)
+        return {task: task for task in self.running}
+
+    def remove(self, container: str) -> None:
+        self.kill_task(container)

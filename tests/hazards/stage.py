@@ -48,6 +48,7 @@ from iexworker.task.replicate import Replicate, Step, Update
 from iexworker.task.runner import Runner
 from iexworker.task.sender import Sender
 from iexworker.task.slots import Slots
+from iexworker.task.sweeper import Sweeper
 
 POLL_S = 0.005
 STEP_S = 0.05
@@ -110,11 +111,12 @@ class Stage:
         self.slots = Slots(self.channels, self._outcome)
         self.allowed = asyncio.Event()
         self.allowed.set()
+        self.sweeper = Sweeper(self.docker, lambda: self.journal.replicates(self.desk.key))
         self.duties = TaskDuties(
             Partners(
                 chain=self.desk,
                 slots=self.slots,
-                containers=self.docker,
+                sweeper=self.sweeper,
                 folder_of=self.folder_of,
                 subscribe=self.topics.add,
                 unsubscribe=self.topics.discard,
@@ -129,8 +131,10 @@ class Stage:
         self.duties.bind(self.runner, self.sender)
         self.observer = Observer(self.runner.replicates, self.duties.observe, 1.0)
         before = asyncio.all_tasks()
-        self._life = [asyncio.create_task(loop) for loop in (self._work(), self._mine())]
+        loops = (self._work(), self._mine(), self.sweeper.run())
+        self._life = [asyncio.create_task(loop) for loop in loops]
         self._before = before
+        await self.sweeper.sweep()
         self.runner.recover()
 
     async def crash(self) -> None:

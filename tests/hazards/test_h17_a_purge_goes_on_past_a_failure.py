@@ -22,6 +22,8 @@ async def docker_is_gone(stage: Stage) -> None:
     stage.docker.trouble = "connection refused"
     await aborted(stage, task)
     assert not stage.folder_of(task.task_id).exists()
+    stage.docker.trouble = ""
+    await stage.until(lambda: not stage.docker.running, "the container is removed after all")
 
 
 async def folder_stays(stage: Stage) -> None:
@@ -53,7 +55,7 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
     async def purge(self: TaskDuties, replicate: Replicate, effect: DoStep) -> StepDone | None:
         self._with.slots.cancel(replicate.task_id)
         try:
-            self._with.containers.kill_task(replicate.task_id)
+            self._with.sweeper._containers.kill_task(replicate.task_id)
         except Unavailable:
             return None
         if not duties._delete(self._with.folder_of(replicate.task_id)):

@@ -6,6 +6,7 @@ Ours raises a flag that a run sees whenever it comes, and finds containers by th
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 import threading
 import time
@@ -22,6 +23,7 @@ from enginekit import (
     new_wallet,
     remove_containers,
 )
+from lifekit import granted
 from teeth import patience_s, shows_teeth
 
 from iexworker.compute import labels
@@ -31,6 +33,7 @@ from iexworker.compute.deaths import Deaths
 from iexworker.compute.engine import ContainerSpec, Engine
 from iexworker.compute.streams import Capture
 from iexworker.task.containers import EngineContainers
+from iexworker.task.sweeper import Sweeper
 
 pytestmark = pytest.mark.docker
 
@@ -131,12 +134,13 @@ def left_by_a_crash(yard: Yard) -> None:
     for task in (kept, lost):
         container = yard.engine.create(yard.bench.spec(FOR_EVER, task))
         yard.engine.start(container)
-    EngineContainers(ADDRESS, yard.bench.wallet).remove_others({kept})
+    containers = EngineContainers(ADDRESS, yard.bench.wallet)
+    asyncio.run(Sweeper(containers, lambda: [granted(task_id=kept)]).sweep())
     assert yard.running() == [f"{yard.bench.settings.name}-{kept}"]
 
 
 def only_what_memory_knows(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(EngineContainers, "remove_others", lambda *_: None)
+    patch.setattr(EngineContainers, "owned", lambda _: {})
 
 
 def test_a_start_removes_what_no_task_computes_any_more(image: str) -> None:

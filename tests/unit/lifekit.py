@@ -36,10 +36,10 @@ OTHER_HASH = "0x" + "0b" * 32
 RECEIPT = ChainReceipt(7, "0x" + "cc" * 32)
 
 
-def granted(profile: Profile = Profile.V9) -> Replicate:
+def granted(profile: Profile = Profile.V9, task_id: str = TASK) -> Replicate:
     authorization = WorkerpoolAuthorization.from_json(
         {
-            "chainTaskId": TASK,
+            "chainTaskId": task_id,
             "workerWallet": WALLET,
             "enclaveChallenge": "0x" + "00" * 20,
             "signature": {"value": "0x" + "22" * 65},

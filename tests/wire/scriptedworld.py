@@ -10,7 +10,7 @@ import base64
 import os
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -241,8 +241,8 @@ class NoContainers(EngineContainers):
     def kill_task(self, task_id: str) -> None:
         pass
 
-    def remove_others(self, computing: Collection[str]) -> None:
-        pass
+    def owned(self) -> dict[str, str]:
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
