@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+from collections.abc import Iterator
 
 import eth_account  # noqa: F401 - imported here, once, so that no test's import raises the limit again
 import pytest
@@ -20,6 +21,15 @@ restore_limit()
 pytest.register_assert_rewrite(
     "returning", "returnstage", "enginekit", "stepworld", "outboxbench", "lifekit"
 )
+
+
+@pytest.fixture(scope="module")
+def unmeasured() -> Iterator[None]:
+    """Measure no coverage in the processes that the module starts: it makes them slow."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("COVERAGE_PROCESS_")]:
+            patch.delenv(name)
+        yield
 
 
 @functools.cache

@@ -12,7 +12,7 @@ LANES = 4
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(unmeasured: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     stage = Stage(tmp_path_factory.mktemp("network") / "net", "9")
     yield stage
     stage.close()

@@ -45,7 +45,7 @@ def sample(seed: int) -> list[Trial]:
 
 
 @pytest.fixture(scope="module")
-def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
+def arena(unmeasured: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
     arena = Arena(tmp_path_factory.mktemp("arena") / "net", PROFILE)
     yield arena
     arena.close()

@@ -38,7 +38,7 @@ def engine() -> Iterator[docker.DockerClient]:
 
 
 @pytest.fixture(scope="module")
-def reference(engine: docker.DockerClient) -> Iterator[str]:
+def reference(unmeasured: None, engine: docker.DockerClient) -> Iterator[str]:
     reference = f"iexworker-test:{uuid.uuid4().hex[:12]}"
     built = subprocess.run(
         [str(CHECKOUT / "scripts" / "image"), "--tag", reference], capture_output=True, text=True
