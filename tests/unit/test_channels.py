@@ -33,7 +33,7 @@ def channel() -> Iterator[Channel]:
 )
 def test_a_message_arrives_as_it_was_sent(channel: Channel, message: Message) -> None:
     channel.put(message)
-    assert channel.get(timeout=1) == message
+    assert channel.get(timeout=10) == message
     assert channel.empty()
 
 
@@ -110,7 +110,7 @@ def test_garbage_is_logged_and_dropped(
     channel._writer.send(garbage)
     channel.put(Cancel(TASK))
     with caplog.at_level(logging.ERROR):
-        assert channel.get(timeout=1) == Cancel(TASK)
+        assert channel.get(timeout=10) == Cancel(TASK)
     assert "message dropped" in caplog.text
 
 
@@ -157,7 +157,7 @@ def test_writers_killed_at_random_moments_leave_only_whole_messages(channel: Cha
         expected = 0
         until = time.monotonic() + random.uniform(0.001, 0.01)
         while time.monotonic() < until:
-            expected = _read_one(channel, expected, timeout=1)
+            expected = _read_one(channel, expected, timeout=10)
         _kill(pid)
         while not channel.empty():
             expected = _read_one(channel, expected, timeout=0)
@@ -178,4 +178,4 @@ def test_readers_killed_inside_get_do_not_starve_the_next_one(channel: Channel) 
         while not channel.empty():
             channel.get_nowait()
         channel.put(Hello("compute-0", 1))
-        assert channel.get(timeout=1) == Hello("compute-0", 1)
+        assert channel.get(timeout=10) == Hello("compute-0", 1)
