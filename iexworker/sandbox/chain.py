@@ -19,6 +19,7 @@ from iexworker.sandbox.node import Node
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
     from web3.contract import Contract
+    from web3.contract.contract import ContractFunction
     from web3.types import TxReceipt
 
 DUMP_INTERVAL_S = 60
@@ -107,13 +108,21 @@ class LocalChain:
         from iexworker.sandbox.sender import Sender
 
         self.deployed = deployed
-        self.web3 = Web3(HTTPProvider(deployed["rpc"], request_kwargs={"timeout": 30}))
+        provider = HTTPProvider(
+            deployed["rpc"],
+            request_kwargs={"timeout": 30},
+            # web3 asks for the chain's id before every call.
+            cache_allowed_requests=True,
+            cacheable_requests={"eth_chainId"},
+        )
+        self.web3 = Web3(provider)
         self._require_same_chain()
         self.accounts: Mapping[str, LocalAccount] = {
             role: Account.from_key(one["key"]) for role, one in deployed["accounts"].items()
         }
         self._abis = json.loads(Path(deployed["abi"]).read_text(encoding="utf-8"))
         self.hub = self.contract("hub", deployed["hub"])
+        self._views: dict[str, ContractFunction] = {}
         self._senders = {
             role: Sender(self.web3, one, deployed["chainId"]) for role, one in self.accounts.items()
         }
@@ -125,12 +134,20 @@ class LocalChain:
 
     def read(self, function: str, *arguments: object) -> Any:  # noqa: ANN401 - the ABI says what
         """Call a view of the hub."""
-        return self.hub.get_function_by_name(function)(*arguments).call()
+        return self._view(function)(*arguments).call()
+
+    def _view(self, function: str) -> ContractFunction:
+        """Prepare a view by itself: in the whole hub web3 would search at each call."""
+        if function not in self._views:
+            entry = self.hub.get_function_by_name(function).abi
+            alone = self.web3.eth.contract(address=self.hub.address, abi=[entry])
+            self._views[function] = alone.get_function_by_name(function)
+        return self._views[function]
 
     def struct(self, function: str, *arguments: object) -> dict[str, Any]:
         """Call a view of the hub that answers one struct; give it by the names of its fields."""
-        entry = self.hub.get_function_by_name(function).abi
-        names = [str(one["name"]) for one in entry["outputs"][0]["components"]]
+        struct = self._view(function).abi["outputs"][0]
+        names = [str(one["name"]) for one in struct["components"]]
         return dict(zip(names, self.read(function, *arguments), strict=True))
 
     def send(

@@ -39,12 +39,7 @@ class Task:
 
 def tasks(chain: LocalChain) -> list[Task]:
     """Read every task that was bought from the sandbox's workerpool, the oldest first."""
-    found = []
-    for deal_id in _deals(chain):
-        deal = chain.struct("viewDeal", deal_id)
-        for index in range(deal["botFirst"], deal["botFirst"] + deal["botSize"]):
-            found.append(_task(chain, deal_id, index))
-    return found
+    return [_task(chain, *place) for place in _places(chain)]
 
 
 def task(chain: LocalChain, task_id: str) -> Task:
@@ -54,11 +49,12 @@ def task(chain: LocalChain, task_id: str) -> Task:
         SandboxError: there is no such task, or several.
 
     """
-    found = [one for one in tasks(chain) if one.task_id.startswith(task_id.lower())]
+    wanted = task_id.lower()
+    found = [place for place in _places(chain) if _task_id(*place).startswith(wanted)]
     if len(found) != 1:
         count = f"{len(found)} tasks begin" if found else "no task begins"
         raise SandboxError(f"{count} with {task_id}: see `iexworker sandbox tasks`")
-    return found[0]
+    return _task(chain, *found[0])
 
 
 def result_location(of: Task) -> str:
@@ -87,8 +83,20 @@ def _deals(chain: LocalChain) -> Iterator[bytes]:
         yield event["args"]["dealid"]
 
 
+def _places(chain: LocalChain) -> Iterator[tuple[bytes, int]]:
+    """Give the deal and the index of every task, initialised or not."""
+    for deal_id in _deals(chain):
+        deal = chain.struct("viewDeal", deal_id)
+        for index in range(deal["botFirst"], deal["botFirst"] + deal["botSize"]):
+            yield deal_id, index
+
+
+def _task_id(deal_id: bytes, index: int) -> str:
+    return "0x" + keccak(deal_id + index.to_bytes(32, "big")).hex()
+
+
 def _task(chain: LocalChain, deal_id: bytes, index: int) -> Task:
-    task_id = keccak(deal_id + index.to_bytes(32, "big"))
+    task_id = _task_id(deal_id, index)
     seen = chain.struct("viewTask", task_id)
     winners = [
         one
@@ -96,7 +104,7 @@ def _task(chain: LocalChain, deal_id: bytes, index: int) -> Task:
         if chain.struct("viewContribution", task_id, one)["status"] == REVEALED
     ]
     return Task(
-        task_id="0x" + task_id.hex(),
+        task_id=task_id,
         deal_id="0x" + deal_id.hex(),
         index=index,
         status=TASK_STATUS[seen["status"]],

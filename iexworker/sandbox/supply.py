@@ -60,14 +60,15 @@ class Supply:
 
     def assign(self, worker: Worker) -> Task | None:
         """Create a replicate of the most urgent fitting task and take a slot for it; or None."""
+        with self._book.lock:
+            if self._most_urgent(worker) is None:
+                return None
+        # Asked without the lock, and only where there is a task: the node may be slow.
         weight = self._world.chain.worker_weight(worker.wallet)
         with self._book.lock:
-            if len(worker.computing) >= worker.slots:
+            task = self._most_urgent(worker)
+            if task is None:
                 return None
-            fitting = [task for task in self._book.tasks.values() if self._fits(task, worker)]
-            if not fitting:
-                return None
-            task = min(fitting, key=_urgency)
             created = StatusChange(_S.CREATED, self._world.now_ms(), Modifier.POOL_MANAGER)
             task.replicates[worker.wallet] = Replicate(worker.wallet, [created], weight=weight)
             worker.participating.append(task.task_id)
@@ -76,6 +77,12 @@ class Supply:
             self._book.touch(worker)
         log.info("task given", extra={"task": task.task_id, "worker": worker.wallet})
         return task
+
+    def _most_urgent(self, worker: Worker) -> Task | None:
+        if len(worker.computing) >= worker.slots:
+            return None
+        fitting = (task for task in self._book.tasks.values() if self._fits(task, worker))
+        return min(fitting, key=_urgency, default=None)
 
     def _fits(self, task: Task, worker: Worker) -> bool:
         now_s = self._world.clock.now_s()

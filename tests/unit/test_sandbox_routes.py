@@ -210,6 +210,7 @@ def test_demand_gives_200_or_204_and_503_without_a_chain(client: Client) -> None
 
 def test_a_chain_that_is_lost_during_a_call_is_503_too(client: Client) -> None:
     task = client.pool.task_at("CONTRIBUTING", own_wallet())
+    client.pool.buy(2)  # one to give out, which is not done without the worker's weight
     client.pool.chain.reachable = False
     client.pool.clock.time_s += 5
     assert client.call("GET", "/replicates/available", blockNumber="1").status == 503
