@@ -40,10 +40,6 @@ from iexworker.task.sender import Sender, pauses
 
 START_PATIENCE_S = 60.0
 """How long a grant's first checks wait for a chain node that does not answer."""
-PUSH_PATIENCE_S = 30.0
-RETURN_PATIENCE_S = 5.0
-"""What the scheduler gets to push before we go by the chain: usually, and after a return."""
-
 REVEAL_PATIENCE_S = 60.0
 REVEAL_LOOK_S = 1.0
 """How long, and how often, a reveal is looked for that was mined before."""
@@ -315,18 +311,12 @@ class TaskDuties:
         if sighting.task.reveal_deadline_s:
             self._reveal_deadlines_s[task_id] = sighting.task.reveal_deadline_s
         own = None if replicate.digest is None else result_hash(task_id, replicate.digest)
-        overdue = self._overdue(task_id)
+        patience = self._runner.patience(task_id)
+        overdue = patience.is_over(time.monotonic(), self._with.returned_s())
         self._runner.apply(
             task_id,
             Observed(sighting.task, sighting.contribution, own, sighting.head_s, overdue),
         )
-
-    def _overdue(self, task_id: str) -> bool:
-        returned_s, changed_s = self._with.returned_s(), self._runner.changed_s(task_id)
-        now_s = time.monotonic()
-        if returned_s > changed_s:
-            return now_s - returned_s > RETURN_PATIENCE_S
-        return now_s - changed_s > PUSH_PATIENCE_S
 
     async def _ask(self, task_id: str) -> None:
         try:

@@ -82,7 +82,7 @@ class Observed:
     """The result hash of our digest, None without a digest."""
     head_s: int
     overdue: bool
-    """The scheduler had its time to push what would follow from this (5 s after a return)."""
+    """The scheduler had its time to push what would follow from this (see `patience`)."""
 
 
 @dataclass(frozen=True, slots=True)

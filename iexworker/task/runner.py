@@ -20,6 +20,7 @@ from iexworker.task import lifecycle
 from iexworker.task.events import Effect, Event, Forget, Notified
 from iexworker.task.journal import Journal, JournalKey
 from iexworker.task.moves import Change
+from iexworker.task.patience import Patience
 from iexworker.task.replicate import Replicate, Update
 
 JOURNAL_RETRY_S = 1.0
@@ -55,7 +56,7 @@ class Runner:
         self._duties = duties
         self._on_journal_error = on_journal_error
         self._replicates: dict[str, Replicate] = {}
-        self._changed_s: dict[str, float] = {}
+        self._patience: dict[str, Patience] = {}
         self._waiting: dict[str, deque[Event]] = {}
 
     @property
@@ -67,9 +68,9 @@ class Runner:
         """Return a task's replicate, None when it is not ours or has its answer."""
         return self._replicates.get(task_id)
 
-    def changed_s(self, task_id: str) -> float:
-        """Return the monotonic instant at which the task's step or work changed last."""
-        return self._changed_s.get(task_id, 0.0)
+    def patience(self, task_id: str) -> Patience:
+        """Return what the waiting for a push depends on; the task is one of ours."""
+        return self._patience[task_id]
 
     def next_update(self, task_id: str) -> Update | None:
         """Return the task's update to send now."""
@@ -84,11 +85,14 @@ class Runner:
                 extra={
                     "task": replicate.task_id,
                     "step": replicate.step.value,
+                    "work": replicate.work.value,
                     "staked": replicate.staked,
                 },
             )
             self._replicates[replicate.task_id] = replicate
         for task_id in list(self._replicates):
+            # What was pushed for it since the process before has not been heard.
+            self._patience[task_id] = Patience(moved_s=time.monotonic(), heard_s=0.0)
             self._settle(self._replicates[task_id], lifecycle.resume(self._replicates[task_id]))
         for key, count in self._journal.foreign(self._key).items():
             log.warning(
@@ -125,7 +129,7 @@ class Runner:
             },
         )
         # Whatever was to be pushed for it was pushed before we came back.
-        self._changed_s[task_id] = 0.0
+        self._patience[task_id] = Patience(moved_s=0.0, heard_s=0.0)
         self._settle(replicate, lifecycle.resume(replicate))
 
     def notify(self, notification: Notification) -> None:
@@ -170,6 +174,7 @@ class Runner:
         self._waiting.pop(task_id, None)
 
     def _take(self, before: Replicate, event: Event) -> None:
+        self._patience[before.task_id].take(event, time.monotonic())
         change = lifecycle.advance(before, event)
         if any(isinstance(effect, Forget) for effect in change[1]):
             self._journal.forget(self._key, before.task_id)
@@ -182,8 +187,10 @@ class Runner:
     def _settle(self, before: Replicate, change: Change) -> None:
         after, effects = change
         task_id = after.task_id
-        if task_id not in self._changed_s or (after.step, after.work) != (before.step, before.work):
-            self._changed_s[task_id] = time.monotonic()
+        begins = task_id not in self._patience
+        if begins or (after.step, after.work) != (before.step, before.work):
+            now_s = time.monotonic()
+            self._patience.setdefault(task_id, Patience(now_s, now_s)).moved_s = now_s
             log.info(
                 "task moved",
                 extra={"task": task_id, "step": after.step.value, "work": after.work.value},
@@ -199,6 +206,6 @@ class Runner:
 
     def _drop(self, replicate: Replicate) -> None:
         del self._replicates[replicate.task_id]
-        self._changed_s.pop(replicate.task_id, None)
+        del self._patience[replicate.task_id]
         log.info("task ended", extra={"task": replicate.task_id, "step": replicate.step.value})
         self._duties.forget(replicate)

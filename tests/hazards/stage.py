@@ -39,7 +39,7 @@ from iexworker.sandbox.models import ENDED, Details, Task
 from iexworker.sandbox.network import Timers
 from iexworker.sandbox.replicates import Verdict
 from iexworker.shared.channels import Channel, Order, Outcome
-from iexworker.task import duties, events, sender
+from iexworker.task import duties, events, patience, sender
 from iexworker.task.duties import TaskDuties
 from iexworker.task.journal import Journal, connect
 from iexworker.task.observer import SLOW_S, Observer
@@ -371,7 +371,8 @@ def hurried() -> Iterator[None]:
         patch.setattr(sender, "FIRST_PAUSE_S", 0.01)
         patch.setattr(sender, "LONGEST_PAUSE_S", 0.02)
         patch.setattr(duties, "START_PATIENCE_S", 0.1)
-        patch.setattr(duties, "PUSH_PATIENCE_S", -1.0)
+        patch.setattr(patience, "PUSH_PATIENCE_S", -1.0)
+        patch.setattr(patience, "MISSED_PATIENCE_S", -1.0)
         yield
 
 

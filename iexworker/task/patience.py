@@ -1,0 +1,47 @@
+"""How long the scheduler gets to push what follows, before the chain alone is gone by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from iexworker.core.messages import AnswerKind
+from iexworker.task.events import Answered, Event, Notified
+
+PUSH_PATIENCE_S = 30.0
+"""Its usual time: as long as its detectors take to find what it was not told."""
+MISSED_PATIENCE_S = 5.0
+"""Its time where the push was missed, most likely (docs/spec/04, section 11.1, steps 3 and 5)."""
+
+
+@dataclass(slots=True)
+class Patience:
+    """What the waiting of one replicate depends on; all instants are monotonic seconds.
+
+    Nothing is pushed twice: what fell into an absence, or follows from a status that was known
+    before it was told, has been pushed. Only the next word of the scheduler shows that it is
+    heard again.
+    """
+
+    moved_s: float
+    """When the replicate's step or work changed last."""
+    heard_s: float
+    """When an update was accepted, or a message came, last."""
+    known_s: float = 0.0
+    """When an update was answered last with: that was known."""
+
+    def take(self, event: Event, now_s: float) -> None:
+        """Note what an event tells of the scheduler."""
+        if isinstance(event, Notified):
+            self.heard_s = now_s
+        elif isinstance(event, Answered):
+            if event.kind is AnswerKind.ACCEPTED:
+                self.heard_s = now_s
+            elif event.kind is AnswerKind.ALREADY:
+                self.known_s = now_s
+
+    def is_over(self, now_s: float, returned_s: float) -> bool:
+        """Tell whether to wait no longer; `returned_s` is when the last absence ended."""
+        missed_s = max(returned_s, self.known_s)
+        if missed_s > self.heard_s:
+            return now_s - max(missed_s, self.moved_s) > MISSED_PATIENCE_S
+        return now_s - self.moved_s > PUSH_PATIENCE_S
