@@ -32,6 +32,8 @@ TIMERS = replace(QUICK, consensus_check_s=2.0)
 """Each task ends here; where many stay open, this look at all of them would keep the node busy."""
 ROLE = "worker1"
 STAKE_NRLC = 10**9
+SWEPT_S = 60.0
+"""How long containers may outlive their task where Docker was away: two looks of the sweeper."""
 
 
 class Partner(enum.Enum):

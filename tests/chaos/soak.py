@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import kills
-from arena import ROLE, Arena
+from arena import ROLE, SWEPT_S, Arena
 from faults import Fault, Scene, all_faults
 from liveworker import LiveWorker, alive, eventually
 
@@ -133,7 +133,7 @@ class Soak:
     def _judge(self, tasks: list[str]) -> Verdict:
         completed = sum(self.arena.status(task) == "COMPLETED" for task in tasks)
         with self._noted():
-            self.worker.at_rest()
+            self.worker.at_rest(SWEPT_S)
         with self._noted():
             assert self.worker.stop() == 0, "no orderly stop"
         with self._noted():

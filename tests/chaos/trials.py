@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import kills
-from arena import ROLE, Arena, Partner
+from arena import ROLE, SWEPT_S, Arena, Partner
 from faults import ROLES, Fault, Scene, all_faults, chain_faults, machine_faults
 from liveworker import SHORT_CATEGORY, alive, eventually
 from pairs import pairwise
@@ -31,7 +31,9 @@ PHASES = ("doing", "before", "done", "after")
 NO_KILL = "none"
 
 _TROUBLE = re.compile(
-    r"^\S+ (?:WARNING|ERROR|CRITICAL) +(?P<role>\S+) +(?P<words>.*)$", re.MULTILINE
+    # Every start looks at the settings; what it says of them is no trouble of the trial.
+    r"^\S+ (?:WARNING|ERROR|CRITICAL) +(?P<role>\S+) ++(?!setting to look at)(?P<words>.*)$",
+    re.MULTILINE,
 )
 _LONG_HEX = re.compile(r"(0x[0-9a-f]{6})[0-9a-f]{20,}")
 _NEEDED = {
@@ -311,7 +313,7 @@ class _Run:
         give_up = self._fault.may_give_up or self._trial.too_long
         if not give_up:
             arena.completed(task, patience_s=PATIENCE_S)
-        worker.at_rest()
+        worker.at_rest(SWEPT_S if self._trial.fault else 0.0)
         return "COMPLETED" if arena.status(task) == "COMPLETED" else "given up"
 
     def _check(self, task: str, result: str, stake: tuple[int, int]) -> None:

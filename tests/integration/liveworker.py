@@ -214,8 +214,11 @@ class LiveWorker:
         lines = self.lines("update answered", f"task={task_id}")
         return [line.partition(" status=")[2].split()[0] for line in lines]
 
-    def at_rest(self) -> None:
-        """Wait until no task is left: no row, no folder, no container, no stake locked."""
+    def at_rest(self, swept_s: float = 0.0) -> None:
+        """Wait until no task is left: no row, no folder, no container, no stake locked.
+
+        Where the engine was away, containers may be swept up to `swept_s` later.
+        """
         with self.explained():
             eventually(
                 lambda: (self.report() or {"facts": {"tasks_open": 1}})["facts"]["tasks_open"] == 0,
@@ -223,5 +226,7 @@ class LiveWorker:
             )
         left = [item.name for item in self.root.iterdir() if item.is_dir()]
         assert left == [], f"folders left: {left}"
-        # An engine that has only now come back is asked again before long.
-        eventually(lambda: self.stage.containers() == [], "no container left")
+        if swept_s:
+            eventually(lambda: not self.stage.containers(), "containers swept", swept_s)
+        containers = [(item.name, item.status) for item in self.stage.containers()]
+        assert containers == [], f"containers left: {containers}"

@@ -29,6 +29,7 @@ TESTS = {
     "task/watch.py": _LIFE,
     "task/rebuild.py": ("test_rebuild", "test_contributions", "test_grants"),
     "task/recovery.py": ("test_recovery",),
+    "task/patience.py": ("test_patience",),
     "chain/outbox.py": _OUTBOX,
     "chain/plan.py": ("test_plan", *_OUTBOX),
     "core/stomp.py": ("test_stomp",),
