@@ -271,6 +271,14 @@ def test_a_refused_upload_waits_for_the_chain() -> None:
     assert life.now.step is Step.COMPLETE
 
 
+def test_a_task_that_is_being_completed_goes_on_with_that_whatever_the_chain_shows() -> None:
+    completed = observed(TaskStatus.COMPLETED, ContributionStatus.PROVED, overdue=True)
+    life = revealed().feed(notified(N.PLEASE_COMPLETE))
+    assert life.due is S.COMPLETING
+    before = life.now
+    assert (life.feed(completed).now, life.wants()) == (before, ())
+
+
 def test_a_completed_task_whose_reveal_only_the_chain_knows_of_is_completed() -> None:
     life = contributed().feed(
         observed(TaskStatus.COMPLETED, ContributionStatus.PROVED, overdue=True)
