@@ -209,7 +209,7 @@ def _wait_for_end(pid: int) -> None:
 def _healthcheck(_options: argparse.Namespace) -> int:
     """Ask the worker's own port, as the health check of a container image does."""
     from iexworker import control
-    from iexworker.probe import problem
+    from iexworker.healthcheck import problem
 
     settings = _load().settings
     port = settings.port or control.ask(settings.root, "status")["facts"]["http_port"]

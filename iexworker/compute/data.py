@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from iexworker import durable_files
 from iexworker.chain.models import TaskDescription
 from iexworker.compute.download import Download, shown
 from iexworker.compute.faults import Blame, Patience, Trouble
@@ -14,7 +15,6 @@ from iexworker.compute.ipfs import gateway_urls, is_content_address
 from iexworker.compute.names import BadInputName, input_file_name
 from iexworker.core.messages import Profile
 from iexworker.errors import WorkerError
-from iexworker.task import durable
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Inputs:
             self._dataset(description)
         for uri in description.params.input_files or ():
             self._input_file(uri, profile)
-        durable.sync(self.folder.input)
+        durable_files.sync(self.folder.input)
 
     def _dataset(self, description: TaskDescription) -> None:
         uri = description.dataset_uri

@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from iexworker import durable_files
 from iexworker.chain.models import TaskDescription
 from iexworker.compute.faults import of_machine
 from iexworker.compute.folders import TaskFolder
@@ -19,7 +20,6 @@ from iexworker.compute.streams import copy_as_text
 from iexworker.core.messages import Profile
 from iexworker.errors import WorkerError
 from iexworker.results import archive, computed, digest
-from iexworker.task import durable
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def post_compute(folder: TaskFolder, description: TaskDescription) -> Result:
         value = computed.result_digest(file, description, folder.output)
     except digest.NoDigest as error:
         raise PostComputeFailed(DIGEST_FAILED, str(error)) from None
-    durable.sync(folder.root)
+    durable_files.sync(folder.root)
     return Result(value, file.callback_data)
 
 
@@ -122,7 +122,7 @@ def _archive(folder: TaskFolder) -> None:
 def _copy_computed_file(folder: TaskFolder) -> None:
     try:
         data = computed.read_bytes(folder.iexec_out / "computed.json")
-        durable.write(folder.computed_file, data)
+        durable_files.write(folder.computed_file, data)
     except (computed.NoComputedFile, OSError) as error:
         if isinstance(error, OSError):
             _raise_ours(error, "computed file")

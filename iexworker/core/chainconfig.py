@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from iexworker.chain.models import ChainConfiguration
-from iexworker.core.messages import MalformedMessage
+from iexworker.json_fields import MalformedMessage
 from iexworker.parsers import parse_duration_s
 
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}")

@@ -21,7 +21,6 @@ from iexworker.core.messages import (
     AnswerKind,
     Details,
     Grant,
-    MalformedMessage,
     Notification,
     NotificationType,
     Profile,
@@ -32,6 +31,7 @@ from iexworker.core.messages import (
 )
 from iexworker.core.transport import READ_TIMEOUT_S, NoAnswer, Reply, Transport
 from iexworker.errors import SchedulerError, Unauthorized
+from iexworker.json_fields import MalformedMessage
 
 HELD_READ_TIMEOUT_S = 180.0
 """For updates whose answer the scheduler holds while it checks the chain (8.1)."""

@@ -11,12 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from iexworker.json_fields import MalformedMessage, integer, text
+
 ZERO_ADDRESS = "0x" + "00" * 20
 ZERO_BYTES32 = "0x" + "00" * 32
-
-
-class MalformedMessage(ValueError):
-    """A message of the scheduler has not the shape that docs/spec/03 gives it."""
 
 
 class Profile(enum.Enum):
@@ -121,27 +119,6 @@ class AbortCause(enum.Enum):
     CONSENSUS_REACHED = "CONSENSUS_REACHED"
 
 
-def _text(data: Mapping[str, Any], key: str, default: str | None = None) -> str:
-    value = data.get(key)
-    if value is None and default is not None:
-        return default
-    if not isinstance(value, str):
-        raise MalformedMessage(f"{key}: expected a text, got {value!r}")
-    return value
-
-
-def _integer(data: Mapping[str, Any], key: str, default: int) -> int:
-    value = data.get(key)
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise MalformedMessage(f"{key}: expected a number, got {value!r}")
-    try:
-        return int(value)
-    except ValueError:
-        raise MalformedMessage(f"{key}: expected a number, got {value!r}") from None
-
-
 @dataclass(frozen=True, slots=True)
 class WorkerpoolAuthorization:
     """The scheduler's word that this wallet may contribute to this task (5.6).
@@ -164,10 +141,10 @@ class WorkerpoolAuthorization:
         if not isinstance(signature, Mapping):
             raise MalformedMessage(f"signature: expected an object, got {signature!r}")
         return cls(
-            task_id=_text(data, "chainTaskId").lower(),
-            worker_wallet=_text(data, "workerWallet").lower(),
-            enclave_challenge=_text(data, "enclaveChallenge", ZERO_ADDRESS).lower(),
-            signature=_text(signature, "value").lower(),
+            task_id=text(data, "chainTaskId").lower(),
+            worker_wallet=text(data, "workerWallet").lower(),
+            enclave_challenge=text(data, "enclaveChallenge", ZERO_ADDRESS).lower(),
+            signature=text(signature, "value").lower(),
             raw=dict(data),
         )
 
@@ -185,7 +162,7 @@ class Grant:
         if not isinstance(data, Mapping):
             raise MalformedMessage(f"grant: expected an object, got {data!r}")
         authorization = WorkerpoolAuthorization.from_json(data.get("workerpoolAuthorization"))
-        return cls(authorization, _text(data, "smsUrl", "") or None)
+        return cls(authorization, text(data, "smsUrl", "") or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +183,7 @@ class Notification:
         """Read the JSON object; raises `MalformedMessage` (an unknown type too)."""
         if not isinstance(data, Mapping):
             raise MalformedMessage(f"notification: expected an object, got {data!r}")
-        kind = _text(data, "taskNotificationType")
+        kind = text(data, "taskNotificationType")
         if kind not in NotificationType.__members__:
             raise MalformedMessage(f"taskNotificationType: unknown {kind!r}")
         recipients = data.get("workersAddress")
@@ -221,10 +198,10 @@ class Notification:
         cause = extra.get("taskAbortCause") or data.get("taskAbortCause")
         authorization = extra.get("workerpoolAuthorization")
         return cls(
-            task_id=_text(data, "chainTaskId").lower(),
+            task_id=text(data, "chainTaskId").lower(),
             recipients=None if recipients is None else tuple(item.lower() for item in recipients),
             type=NotificationType[kind],
-            block_number=_integer(extra, "blockNumber", 0),
+            block_number=integer(extra, "blockNumber", 0),
             abort_cause=(
                 AbortCause[cause]
                 if isinstance(cause, str) and cause in AbortCause.__members__
@@ -233,7 +210,7 @@ class Notification:
             authorization=(
                 None if authorization is None else WorkerpoolAuthorization.from_json(authorization)
             ),
-            sms_url=_text(extra, "smsUrl", "") or None,
+            sms_url=text(extra, "smsUrl", "") or None,
         )
 
     def concerns(self, wallet: str) -> bool:
@@ -315,14 +292,14 @@ class PublicConfiguration:
         """Read the JSON object; raises `MalformedMessage`."""
         if not isinstance(data, Mapping):
             raise MalformedMessage(f"public configuration: expected an object, got {data!r}")
-        adapter = _text(data, "blockchainAdapterUrl", "")
+        adapter = text(data, "blockchainAdapterUrl", "")
         return cls(
-            workerpool_address=_text(data, "workerPoolAddress", "").lower(),
-            scheduler_address=_text(data, "schedulerPublicAddress", "").lower(),
-            config_server_url=(_text(data, "configServerUrl", "").strip() or adapter).rstrip("/"),
-            result_proxy_url=_text(data, "resultRepositoryURL", "").rstrip("/"),
-            ask_period_ms=_integer(data, "askForReplicatePeriod", 5000),
-            required_version=_text(data, "requiredWorkerVersion", ""),
+            workerpool_address=text(data, "workerPoolAddress", "").lower(),
+            scheduler_address=text(data, "schedulerPublicAddress", "").lower(),
+            config_server_url=(text(data, "configServerUrl", "").strip() or adapter).rstrip("/"),
+            result_proxy_url=text(data, "resultRepositoryURL", "").rstrip("/"),
+            ask_period_ms=integer(data, "askForReplicatePeriod", 5000),
+            required_version=text(data, "requiredWorkerVersion", ""),
             has_adapter_url="blockchainAdapterUrl" in data,
             raw=dict(data),
         )

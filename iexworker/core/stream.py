@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 
 from iexworker.core import sockjs, stomp
 from iexworker.core.malformed import Malformed
-from iexworker.core.messages import MalformedMessage, Notification
+from iexworker.core.messages import Notification
 from iexworker.core.transport import CONNECT_TIMEOUT_S, NoAnswer, exchange, new_session
 from iexworker.core.xhr import SessionLost, XhrSession
+from iexworker.json_fields import MalformedMessage
 
 OPENING_TIMEOUT_S = 15.0
 """From the first request of a session to its CONNECTED."""

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from iexworker.task import durable
+from iexworker import durable_files
 
 _CHUNK_BYTES = 1 << 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -30,14 +30,14 @@ def write(folder: Path, target: Path) -> None:
         with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, allowZip64=True) as archive:
             for path in sorted(entries(folder), key=lambda path: os.fsencode(path)):
                 _add(archive, path, os.path.relpath(path, folder))
-        durable.sync(draft)
+        durable_files.sync(draft)
         draft.replace(target)
     except ValueError as error:
         # A name or a size that the format cannot hold.
         raise OSError(str(error)) from error
     finally:
         draft.unlink(missing_ok=True)
-    durable.sync(target.parent)
+    durable_files.sync(target.parent)
 
 
 def entries(folder: Path) -> Iterator[Path]:

@@ -11,14 +11,14 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import TypeVar
 
 from iexworker.chain.hashing import result_hash
 from iexworker.chain.models import ContributionStatus, TaskDescription, TaskStatus
 from iexworker.compute.folders import remove_tree
 from iexworker.errors import ChainError, Unavailable
+from iexworker.retry import patiently
 from iexworker.shared.channels import Outcome
 from iexworker.task import orders
 from iexworker.task.events import (
@@ -36,7 +36,7 @@ from iexworker.task.handovers import Handovers
 from iexworker.task.partners import Partners
 from iexworker.task.replicate import Replicate, Step
 from iexworker.task.runner import Runner
-from iexworker.task.sender import Sender, pauses
+from iexworker.task.sender import Sender
 
 START_PATIENCE_S = 60.0
 """How long a grant's first checks wait for a chain node that does not answer."""
@@ -44,7 +44,6 @@ REVEAL_PATIENCE_S = 60.0
 REVEAL_LOOK_S = 1.0
 """How long, and how often, a reveal is looked for that was mined before."""
 
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -325,19 +324,6 @@ class TaskDuties:
             log.warning("scheduler not asked", extra={"task": task_id, "error": str(error)})
             return
         self._runner.apply(task_id, seen)
-
-
-async def patiently(call: Callable[[], Awaitable[T]], until_s: float) -> T:
-    """Try until Unix instant `until_s` while the chain does not answer; raises `ChainError`."""
-    for pause_s in pauses():
-        try:
-            return await call()
-        except ChainError as error:
-            if time.time() + pause_s >= until_s:
-                raise
-            log.warning("chain not read, trying again", extra={"error": str(error)})
-        await asyncio.sleep(pause_s)
-    raise AssertionError("pauses never end")
 
 
 def _callback_data(folder: Path, found: orders.StepOutcome) -> str | None:

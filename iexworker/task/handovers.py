@@ -12,8 +12,8 @@ from collections.abc import Callable, Coroutine
 from typing import Protocol
 
 from iexworker.errors import JournalError, Unavailable
+from iexworker.retry import pauses
 from iexworker.task.replicate import Replicate, Step, Work
-from iexworker.task.sender import pauses
 
 log = logging.getLogger(__name__)
 

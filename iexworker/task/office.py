@@ -21,13 +21,14 @@ from iexworker.core.login import Tokens
 from iexworker.core.messages import Grant, Notification, Profile
 from iexworker.core.session import Terms
 from iexworker.errors import ChainError, JournalError, SchedulerError
+from iexworker.retry import patiently, pauses
 from iexworker.settings import Settings
 from iexworker.shared.board import FactsBoard
 from iexworker.shared.channels import Outcome
 from iexworker.task import orders
 from iexworker.task.contributions import Contributions
 from iexworker.task.demand import Demand, Market
-from iexworker.task.duties import TaskDuties, patiently
+from iexworker.task.duties import TaskDuties
 from iexworker.task.grants import Grants
 from iexworker.task.inquiries import Inquiries
 from iexworker.task.journal import Journal
@@ -38,7 +39,7 @@ from iexworker.task.recovery import Recovery, why_incomplete
 from iexworker.task.relations import Relations
 from iexworker.task.replicate import Replicate, Step, Update
 from iexworker.task.runner import Runner
-from iexworker.task.sender import Sender, details_of, pauses
+from iexworker.task.sender import Sender, details_of
 from iexworker.task.slots import Slots
 from iexworker.task.sweeper import Containers, Sweeper
 from iexworker.task.transactions import Transactions

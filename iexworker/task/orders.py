@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from iexworker import durable_files
 from iexworker.chain.models import DealParams, TaskDescription
 from iexworker.core.messages import Details, Profile
-from iexworker.task import durable
 
 log = logging.getLogger(__name__)
 
@@ -129,8 +129,8 @@ def outcome_path(folder: Path, step: str) -> Path:
 def write_order(folder: Path, order: TaskOrder) -> None:
     """Write `order.json`, folder included, on the disk at return; raises `OSError`."""
     folder.mkdir(parents=True, exist_ok=True)
-    durable.write(order_path(folder), _encode(order.to_json()))
-    durable.sync(folder.parent)
+    durable_files.write(order_path(folder), _encode(order.to_json()))
+    durable_files.sync(folder.parent)
 
 
 def read_order(folder: Path) -> TaskOrder | None:
@@ -145,7 +145,7 @@ def read_order(folder: Path) -> TaskOrder | None:
 
 def write_outcome(folder: Path, outcome: StepOutcome) -> None:
     """Write `outcome-<step>.json`, on the disk at return; raises `OSError`."""
-    durable.write(outcome_path(folder, outcome.step), _encode(outcome.to_json()))
+    durable_files.write(outcome_path(folder, outcome.step), _encode(outcome.to_json()))
 
 
 def read_outcome(folder: Path, step: str, attempt: int | None = None) -> StepOutcome | None:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from iexworker.errors import JournalDamaged, JournalError, LoginRefused, Unavailable
-from iexworker.task.sender import pauses
+from iexworker.retry import pauses
 
 log = logging.getLogger(__name__)
 

@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 from iexworker.core.client import Answer
 from iexworker.core.messages import AnswerKind, Details
 from iexworker.errors import LoginRefused, SchedulerError
+from iexworker.retry import pauses
 from iexworker.task import causes, orders
 from iexworker.task.events import Answered
 from iexworker.task.replicate import Update
 from iexworker.task.runner import Runner
 
-FIRST_PAUSE_S = 1.0
-LONGEST_PAUSE_S = 30.0
-
 log = logging.getLogger(__name__)
 
 Post = Callable[[str, Update], Awaitable[Answer]]
 """Sends one update; raises `SchedulerError`."""
-
-
-def pauses() -> Iterator[float]:
-    """Yield the pauses between tries: 1 s doubling to 30 s, each up to a fifth shorter."""
-    pause_s = FIRST_PAUSE_S
-    while True:
-        yield pause_s * random.uniform(0.8, 1.0)  # noqa: S311 - jitter, nothing secret
-        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
 def details_of(update: Update, outcome: orders.StepOutcome | None) -> Details | None:

@@ -10,8 +10,8 @@ import logging
 from datetime import UTC, datetime
 from pathlib import Path
 
+from iexworker import durable_files
 from iexworker.errors import JournalDamaged
-from iexworker.task import durable
 from iexworker.task.journal import Journal, connect
 
 _COMPANIONS = ("", "-wal", "-shm")
@@ -50,7 +50,7 @@ def set_aside(path: Path) -> Path:
         source = path.with_name(path.name + companion)
         if source.exists():
             source.rename(kept.with_name(kept.name + companion))
-    durable.sync(path.parent)
+    durable_files.sync(path.parent)
     return kept
 
 

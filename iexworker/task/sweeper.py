@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from iexworker.errors import Unavailable
+from iexworker.retry import pauses
 from iexworker.task.replicate import Replicate, Step
-from iexworker.task.sender import pauses
 
 log = logging.getLogger(__name__)
 

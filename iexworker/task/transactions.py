@@ -11,12 +11,10 @@ from iexworker.chain.actions import Failed, Pace, Result
 from iexworker.chain.models import ActionKind
 from iexworker.core.messages import ChainReceipt
 from iexworker.errors import ChainError, JournalError
+from iexworker.retry import patiently, pauses, wait_at_most
 from iexworker.task import events
-from iexworker.task.duties import patiently
 from iexworker.task.replicate import Step
 from iexworker.task.runner import Runner
-from iexworker.task.sender import pauses
-from iexworker.task.waiting import wait_at_most
 
 if TYPE_CHECKING:
     from iexworker.task.desk import Desk

@@ -16,8 +16,8 @@ from iexworker.compute.folders import TaskFolder
 from iexworker.core.messages import WorkerpoolAuthorization
 from iexworker.core.session import Terms
 from iexworker.results.proxy import ProxyError, ResultProxy, Upload, proxy_url, upload_and_link
+from iexworker.retry import pauses
 from iexworker.task.replicate import Replicate
-from iexworker.task.sender import pauses
 
 UPLOAD_THREADS = 2
 

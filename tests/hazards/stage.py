@@ -20,6 +20,7 @@ from sandboxkit import LINK, Pool
 from slotwork import Docker, finished
 from teeth import patience_s
 
+from iexworker import retry
 from iexworker.chain.actions import Mined
 from iexworker.chain.gas import PriceRule
 from iexworker.chain.models import ChainConfiguration, TaskDescription
@@ -39,7 +40,7 @@ from iexworker.sandbox.models import ENDED, Details, Task
 from iexworker.sandbox.network import Timers
 from iexworker.sandbox.replicates import Verdict
 from iexworker.shared.channels import Channel, Order, Outcome
-from iexworker.task import duties, events, patience, sender
+from iexworker.task import duties, events, patience
 from iexworker.task.duties import TaskDuties
 from iexworker.task.journal import Journal, connect
 from iexworker.task.observer import SLOW_S, Observer
@@ -368,8 +369,8 @@ class Stage:
 def hurried() -> Iterator[None]:
     """Scale down what the worker waits for in real time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sender, "FIRST_PAUSE_S", 0.01)
-        patch.setattr(sender, "LONGEST_PAUSE_S", 0.02)
+        patch.setattr(retry, "FIRST_PAUSE_S", 0.01)
+        patch.setattr(retry, "LONGEST_PAUSE_S", 0.02)
         patch.setattr(duties, "START_PATIENCE_S", 0.1)
         patch.setattr(patience, "PUSH_PATIENCE_S", -1.0)
         patch.setattr(patience, "MISSED_PATIENCE_S", -1.0)

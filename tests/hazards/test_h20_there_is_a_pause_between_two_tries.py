@@ -11,6 +11,7 @@ import pytest
 from stage import Scenario, Stage, play
 from teeth import shows_teeth
 
+from iexworker import retry
 from iexworker.task import sender
 
 WATCHED_S = 0.4
@@ -18,7 +19,7 @@ WATCHED_S = 0.4
 
 async def an_outage(stage: Stage) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sender, "FIRST_PAUSE_S", 1.0)  # as it is off the stage
+        patch.setattr(retry, "FIRST_PAUSE_S", 1.0)  # as it is off the stage
         stage.scheduler_trouble = "503"
         stage.grant()
         await stage.until(lambda: bool(stage.posts), "the first try")
@@ -27,9 +28,9 @@ async def an_outage(stage: Stage) -> None:
 
 
 async def longer_and_longer(stage: Stage) -> None:
-    pauses = list(itertools.islice(sender.pauses(), 20))
-    assert sorted(pauses)[0] >= 0.8 * sender.FIRST_PAUSE_S
-    assert pauses[-1] >= 0.8 * sender.LONGEST_PAUSE_S
+    pauses = list(itertools.islice(retry.pauses(), 20))
+    assert sorted(pauses)[0] >= 0.8 * retry.FIRST_PAUSE_S
+    assert pauses[-1] >= 0.8 * retry.LONGEST_PAUSE_S
     assert len(set(pauses)) == len(pauses), "all workers of a pool would come at the same moment"
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from lifekit import TASK, granted
 
+from iexworker import retry
 from iexworker.errors import ChainError, JournalError
-from iexworker.task import sender
 from iexworker.task.handovers import Handovers
 from iexworker.task.replicate import Replicate, Step, Work
 
@@ -48,7 +48,7 @@ class Desk:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sender, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(retry, "FIRST_PAUSE_S", 0.001)
 
 
 def play(scenario: Play) -> None:

@@ -17,7 +17,6 @@ from iexworker.core.messages import (
     ChainReceipt,
     Details,
     Grant,
-    MalformedMessage,
     Notification,
     NotificationType,
     Profile,
@@ -28,6 +27,7 @@ from iexworker.core.messages import (
 )
 from iexworker.core.sockjs import Messages, decode_line
 from iexworker.core.stomp import decode
+from iexworker.json_fields import MalformedMessage
 
 WIRE = Path(__file__).parents[1] / "wire"
 TASK = "0x65bc5e94ed4486a940bd6cc0013c418efad58a0a52a3d08cee89faaa21970426"

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from iexworker.task.waiting import wait_at_most
+from iexworker.retry import wait_at_most
 
 
 def test_a_set_event_ends_the_wait() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from iexworker.probe import LIVENESS, problem
+from iexworker.healthcheck import LIVENESS, problem
 
 Serve = Callable[[int, bytes], int]
 
