@@ -18,7 +18,7 @@ from iexworker.errors import EXIT_INTERNAL, EXIT_OK, SettingsError, WorkerError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from iexworker.settings import Loaded
+    from iexworker.settings.model import Loaded
 
 EXIT_UNHEALTHY = 1
 _HEALTH_TIMEOUT_S = 5.0
@@ -100,7 +100,7 @@ def _say(text: str) -> None:
 
 
 def _load() -> Loaded:
-    from iexworker.settings import load
+    from iexworker.settings.model import load
 
     return load(dict(os.environ))
 
@@ -133,7 +133,7 @@ def _run(options: argparse.Namespace) -> int:
     for warning in loaded.warnings:
         log.warning("setting to look at", extra={"reason": warning})
 
-    from iexworker.settings import load
+    from iexworker.settings.model import load
     from iexworker.supervisor import Supervisor
 
     try:

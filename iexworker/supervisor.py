@@ -38,11 +38,11 @@ from iexworker.procs.context import (
     compute_role,
     roles,
 )
-from iexworker.reload import read_again
 from iexworker.report import report
 from iexworker.restart import GiveUp
 from iexworker.secrets import Secrets
-from iexworker.settings import Settings
+from iexworker.settings.model import Settings
+from iexworker.settings.reload import read_again
 from iexworker.shared.board import Board, State
 from iexworker.shared.channels import Ready
 from iexworker.shared.ring import Ring

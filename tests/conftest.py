@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import eth_account  # noqa: F401 - imported here, once, so that no test's import raises the limit again
 import pytest
 
-from iexworker.recursion import restore_limit
+from iexworker.chain.lean_web3 import restore_limit
 
 restore_limit()
 

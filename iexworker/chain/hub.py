@@ -12,9 +12,11 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from iexworker.chain import abi, description, receipts
 from iexworker.chain.logscan import scan
-from iexworker.chain.models import (
+from iexworker.chain.rpc import Request, Rpc, RpcError, quantity
+from iexworker.errors import ChainError
+from iexworker.poco import abi, description, receipts
+from iexworker.poco.models import (
     ZERO_ADDRESS,
     ActionKind,
     Category,
@@ -28,13 +30,11 @@ from iexworker.chain.models import (
     Head,
     Log,
     Nonces,
+    Profile,
     Receipt,
     TaskDescription,
     TaskView,
 )
-from iexworker.chain.rpc import Request, Rpc, RpcError, quantity
-from iexworker.core.messages import Profile
-from iexworker.errors import ChainError
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from iexworker.chain.models import Log
 from iexworker.chain.rpc import RpcError
+from iexworker.poco.models import Log
 
 FIRST_WINDOW = 10_000
 """Blocks asked for at once; narrowed where the node refuses."""

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 import requests
 from eth_typing import URI
 
-from iexworker.chain import placeholders, revert
+from iexworker.chain import lean_web3, revert
+from iexworker.chain.lean_web3 import restore_limit
 from iexworker.errors import ChainError
-from iexworker.recursion import restore_limit
 
-with placeholders.put_off():
+with lean_web3.put_off():
     from web3 import HTTPProvider
     from web3.types import RPCEndpoint, RPCResponse
 restore_limit()

@@ -20,7 +20,7 @@ from iexworker.compute.streams import Capture
 from iexworker.task.orders import TaskOrder
 
 if TYPE_CHECKING:
-    from iexworker.settings import Settings
+    from iexworker.settings.model import Settings
 
 log = logging.getLogger(__name__)
 

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from iexworker import durable_files
-from iexworker.chain.models import TaskDescription
 from iexworker.compute.download import Download, shown
 from iexworker.compute.faults import Blame, Patience, Trouble
 from iexworker.compute.folders import TaskFolder
 from iexworker.compute.ipfs import gateway_urls, is_content_address
 from iexworker.compute.names import BadInputName, input_file_name
-from iexworker.core.messages import Profile
 from iexworker.errors import WorkerError
+from iexworker.poco.models import Profile, TaskDescription
 
 log = logging.getLogger(__name__)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from iexworker.chain.models import ZERO_ADDRESS, TaskDescription
 from iexworker.compute.names import input_file_name
-from iexworker.core.messages import Profile
+from iexworker.poco.models import ZERO_ADDRESS, Profile, TaskDescription
 
 IEXEC_IN = "/iexec_in"
 IEXEC_OUT = "/iexec_out"

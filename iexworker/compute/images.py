@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from iexworker.compute.engine import Engine
 
 if TYPE_CHECKING:
-    from iexworker.settings import RegistryCredentials
+    from iexworker.settings.model import RegistryCredentials
 
 DEFAULT_REGISTRY = "docker.io"
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from docker.types import DeviceRequest
 
-from iexworker.core.messages import Profile
+from iexworker.poco.models import Profile
 
 if TYPE_CHECKING:
-    from iexworker.settings import Settings
+    from iexworker.settings.model import Settings
 
 CPU_SHARES = 512
 """Half the weight of the host's own processes when both want the CPU."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from iexworker.core.messages import Profile
+from iexworker.poco.models import Profile
 
 _NOT_IN_CONTAINER_NAMES = re.compile(r"[^a-zA-Z0-9_.-]")
 _MOST_BYTES = 255

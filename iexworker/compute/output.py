@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iexworker import durable_files
-from iexworker.chain.models import TaskDescription
 from iexworker.compute.faults import of_machine
 from iexworker.compute.folders import TaskFolder
 from iexworker.compute.streams import copy_as_text
-from iexworker.core.messages import Profile
 from iexworker.errors import WorkerError
+from iexworker.poco.models import Profile, TaskDescription
 from iexworker.results import archive, computed, digest
 
 log = logging.getLogger(__name__)

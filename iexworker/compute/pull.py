@@ -15,7 +15,7 @@ from iexworker.compute.images import DEFAULT_REGISTRY, ImageReference, credentia
 from iexworker.errors import DockerError
 
 if TYPE_CHECKING:
-    from iexworker.settings import RegistryCredentials
+    from iexworker.settings.model import RegistryCredentials
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from iexworker.chain.models import TaskDescription
 from iexworker.compute import app, images, output
 from iexworker.compute.cancellation import Cancellation, Cancelled
 from iexworker.compute.container import Run, Runner
@@ -27,12 +26,12 @@ from iexworker.compute.folders import TaskFolder
 from iexworker.compute.labels import Owner
 from iexworker.compute.pull import pull
 from iexworker.compute.streams import read_tail
-from iexworker.core.messages import Profile
 from iexworker.errors import DockerError
+from iexworker.poco.models import Profile, TaskDescription
 from iexworker.task.orders import StepOutcome, TaskOrder
 
 if TYPE_CHECKING:
-    from iexworker.settings import Settings
+    from iexworker.settings.model import Settings
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from iexworker.chain.models import ChainConfiguration
 from iexworker.json_fields import MalformedMessage
-from iexworker.parsers import parse_duration_s
+from iexworker.poco.models import ChainConfiguration
+from iexworker.settings.parsers import parse_duration_s
 
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 _SHORTEST_BLOCK_S = 0.001

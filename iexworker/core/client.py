@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from iexworker.chain.models import ChainConfiguration
 from iexworker.core import chainconfig
 from iexworker.core.malformed import Malformed
 from iexworker.core.messages import (
@@ -23,7 +22,6 @@ from iexworker.core.messages import (
     Grant,
     Notification,
     NotificationType,
-    Profile,
     PublicConfiguration,
     Registration,
     ReplicateStatus,
@@ -32,6 +30,7 @@ from iexworker.core.messages import (
 from iexworker.core.transport import READ_TIMEOUT_S, NoAnswer, Reply, Transport
 from iexworker.errors import SchedulerError, Unauthorized
 from iexworker.json_fields import MalformedMessage
+from iexworker.poco.models import ChainConfiguration, Profile
 
 HELD_READ_TIMEOUT_S = 180.0
 """For updates whose answer the scheduler holds while it checks the chain (8.1)."""

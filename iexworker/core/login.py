@@ -13,10 +13,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
-from iexworker.chain.hashing import keccak, lenient_bytes
-from iexworker.chain.wallet import Wallet
 from iexworker.core.client import SchedulerClient
 from iexworker.errors import LoginRefused, SchedulerError, Unauthorized
+from iexworker.poco.hashing import keccak, lenient_bytes
+from iexworker.wallet import Wallet
 
 LONGEST_CHALLENGE = 44
 """Characters: the Base64 of 32 bytes. The signature has no prefix, and more bytes than these give

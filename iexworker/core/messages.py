@@ -12,24 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from iexworker.json_fields import MalformedMessage, integer, text
-
-ZERO_ADDRESS = "0x" + "00" * 20
-ZERO_BYTES32 = "0x" + "00" * 32
-
-
-class Profile(enum.Enum):
-    """The generation of the scheduler spoken to; texts that enter a result digest follow it."""
-
-    V8 = "8"
-    V9 = "9"
-
-    @classmethod
-    def from_version(cls, version: str) -> Profile | None:
-        """Return the profile for a version text such as `9.2.1`, None for one without a number."""
-        major = version.strip().partition(".")[0]
-        if not (major.isascii() and major.isdigit() and len(major) < 10):
-            return None
-        return cls.V8 if int(major) <= 8 else cls.V9
+from iexworker.poco.authorization import WorkerpoolAuthorization
+from iexworker.poco.models import ChainReceipt
 
 
 class ReplicateStatus(enum.Enum):
@@ -120,36 +104,6 @@ class AbortCause(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerpoolAuthorization:
-    """The scheduler's word that this wallet may contribute to this task (5.6).
-
-    `raw` is the object as received: result proxy and SMS get it unchanged.
-    """
-
-    task_id: str
-    worker_wallet: str
-    enclave_challenge: str
-    signature: str
-    raw: Mapping[str, Any] = field(compare=False)
-
-    @classmethod
-    def from_json(cls, data: object) -> WorkerpoolAuthorization:
-        """Read the JSON object; raises `MalformedMessage`."""
-        if not isinstance(data, Mapping):
-            raise MalformedMessage(f"workerpoolAuthorization: expected an object, got {data!r}")
-        signature = data.get("signature")
-        if not isinstance(signature, Mapping):
-            raise MalformedMessage(f"signature: expected an object, got {signature!r}")
-        return cls(
-            task_id=text(data, "chainTaskId").lower(),
-            worker_wallet=text(data, "workerWallet").lower(),
-            enclave_challenge=text(data, "enclaveChallenge", ZERO_ADDRESS).lower(),
-            signature=text(signature, "value").lower(),
-            raw=dict(data),
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Grant:
     """The answer to a work request (`ReplicateTaskSummary`, 5.6)."""
 
@@ -218,14 +172,6 @@ class Notification:
         return self.recipients is not None and (
             not self.recipients or wallet.lower() in self.recipients
         )
-
-
-@dataclass(frozen=True, slots=True)
-class ChainReceipt:
-    """Where a transaction was mined, as updates carry it."""
-
-    block_number: int
-    tx_hash: str
 
 
 @dataclass(frozen=True, slots=True)

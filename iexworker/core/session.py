@@ -8,11 +8,11 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from iexworker.chain.models import ChainConfiguration
 from iexworker.core.client import SchedulerClient
 from iexworker.core.login import Tokens
-from iexworker.core.messages import Profile, PublicConfiguration, Registration
+from iexworker.core.messages import PublicConfiguration, Registration
 from iexworker.errors import SchedulerError
+from iexworker.poco.models import ChainConfiguration, Profile
 
 DEFAULT_VERSIONS = {Profile.V8: "8.5.0", Profile.V9: "9.2.0"}
 """The version shown to a scheduler that requires none."""

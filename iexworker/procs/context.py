@@ -11,7 +11,7 @@ from iexworker.shared.channels import Channel, Hello, Message, Ready, Stop
 
 if TYPE_CHECKING:
     from iexworker.secrets import Secrets
-    from iexworker.settings import Settings
+    from iexworker.settings.model import Settings
     from iexworker.shared.board import Board
     from iexworker.shared.ring import Ring
 

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from iexworker import locks, machine
-from iexworker.chain import wallet as wallets
+from iexworker import wallet as wallets
 from iexworker.core.client import SchedulerClient
 from iexworker.core.login import Tokens
 from iexworker.core.messages import Registration
 from iexworker.core.session import Session
 from iexworker.procs.context import SCHEDULING, Context
-from iexworker.settings import Settings
+from iexworker.settings.model import Settings
 from iexworker.shared.board import State
 from iexworker.shared.channels import Channel, Outcome
 from iexworker.supervisor import WALLET_PASSWORD

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from iexworker.chain.hashing import is_bytes32
-from iexworker.chain.models import TaskDescription
 from iexworker.errors import WorkerError
+from iexworker.poco.hashing import is_bytes32
+from iexworker.poco.models import TaskDescription
 from iexworker.results import digest
 
 MOST_BYTES = 16 << 20

@@ -11,8 +11,8 @@ import os
 import stat
 from pathlib import Path
 
-from iexworker.chain.hashing import hex_text, keccak, lenient_bytes
 from iexworker.errors import WorkerError
+from iexworker.poco.hashing import hex_text, keccak, lenient_bytes
 
 _CHUNK_BYTES = 1 << 20
 

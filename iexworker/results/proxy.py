@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iexworker.chain.models import TaskDescription, TeeFramework
-from iexworker.core.messages import ZERO_BYTES32, Profile
 from iexworker.core.transport import READ_TIMEOUT_S, Body, NoAnswer, Reply, Transport
 from iexworker.errors import Unavailable
+from iexworker.poco.models import ZERO_BYTES32, Profile, TaskDescription, TeeFramework
 
 UPLOAD_READ_TIMEOUT_S = 300.0
 """The proxy unpacks, checks and stores a whole archive before it answers."""

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from iexworker.chain.hashing import keccak, lenient_bytes
+from iexworker.poco.hashing import keccak, lenient_bytes
 
 COMPUTED = "computed.json"
 OUTPUT_PREFIX = "/iexec_out"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from coincurve import PublicKey
 
-from iexworker.chain.hashing import keccak, lenient_bytes
-from iexworker.chain.wallet import address_of
+from iexworker.poco.hashing import keccak, lenient_bytes
+from iexworker.poco.signatures import address_of
 from iexworker.sandbox.facts import Clock
 
 CHALLENGE_LIFE_S = 5 * 60

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from iexworker.chain import hashing
-from iexworker.chain.wallet import recover_message_hash
+from iexworker.poco import hashing
+from iexworker.poco.signatures import recover_message_hash
 from iexworker.sandbox import workflow
 from iexworker.sandbox.archives import BadArchive, result_digest
 from iexworker.sandbox.facts import (

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from coincurve import PrivateKey
 
-from iexworker.chain import hashing
+from iexworker.poco import hashing
 from iexworker.sandbox import supply
 from iexworker.sandbox.bodies import Registration
 from iexworker.sandbox.book import Book

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from iexworker import logs
-from iexworker.recursion import restore_limit
+from iexworker.chain.lean_web3 import restore_limit
 from iexworker.sandbox.book import Book
 from iexworker.sandbox.chain import LocalChain
 from iexworker.sandbox.endpoint import Server

@@ -13,17 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from iexworker.chain.models import (
+from iexworker.errors import ChainError
+from iexworker.poco.authorization import WorkerpoolAuthorization
+from iexworker.poco.models import (
+    ChainReceipt,
     Contributed,
     ContributionEvent,
     ContributionStatus,
     Nonces,
+    Profile,
+    Sighting,
     TaskDescription,
 )
-from iexworker.core.messages import ChainReceipt, Profile, WorkerpoolAuthorization
-from iexworker.errors import ChainError
 from iexworker.task import leftovers, orders, rebuild
-from iexworker.task.partners import Sighting
 from iexworker.task.replicate import Replicate
 
 SETTLE_BLOCKS = 12

@@ -15,29 +15,32 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from iexworker.chain import abi, gas, preflight
-from iexworker.chain import authorization as words
-from iexworker.chain.actions import Action, Pace, Result, Tally
-from iexworker.chain.gas import PriceRule
 from iexworker.chain.hub import Hub
-from iexworker.chain.ledger import Ledger
-from iexworker.chain.models import (
+from iexworker.errors import ChainError
+from iexworker.outbox import gas
+from iexworker.outbox.actions import Action, Pace, Result, Tally
+from iexworker.outbox.gas import PriceRule
+from iexworker.outbox.ledger import Ledger
+from iexworker.outbox.node import ChainNode
+from iexworker.outbox.outbox import Outbox
+from iexworker.poco import abi, preflight
+from iexworker.poco import authorization as words
+from iexworker.poco.authorization import WorkerpoolAuthorization
+from iexworker.poco.models import (
+    ZERO_ADDRESS,
     ActionKind,
     ChainConfiguration,
+    ChainReceipt,
     Contributed,
     ContributionEvent,
     Head,
     Nonces,
+    Sighting,
     TaskDescription,
 )
-from iexworker.chain.node import ChainNode
-from iexworker.chain.outbox import Outbox
-from iexworker.chain.wallet import Wallet
-from iexworker.core.messages import ZERO_ADDRESS, ChainReceipt, WorkerpoolAuthorization
-from iexworker.errors import ChainError
 from iexworker.task.journal import JournalKey, connect
-from iexworker.task.partners import Sighting
 from iexworker.task.replicate import Replicate, Step
+from iexworker.wallet import Wallet
 
 READERS = 3
 

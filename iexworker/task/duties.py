@@ -14,10 +14,10 @@ import time
 from collections.abc import Coroutine
 from pathlib import Path
 
-from iexworker.chain.hashing import result_hash
-from iexworker.chain.models import ContributionStatus, TaskDescription, TaskStatus
 from iexworker.compute.folders import remove_tree
 from iexworker.errors import ChainError, Unavailable
+from iexworker.poco.hashing import result_hash
+from iexworker.poco.models import ContributionStatus, TaskDescription, TaskStatus
 from iexworker.retry import patiently
 from iexworker.shared.channels import Outcome
 from iexworker.task import orders

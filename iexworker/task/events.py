@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from iexworker.chain.models import ChainTask, Contribution
-from iexworker.core.messages import (
-    AnswerKind,
-    ChainReceipt,
-    Notification,
-    NotificationType,
-    ReplicateStatus,
-)
+from iexworker.core.messages import AnswerKind, Notification, NotificationType, ReplicateStatus
+from iexworker.poco.models import ChainReceipt, ChainTask, Contribution
 from iexworker.task.replicate import Step
 
 

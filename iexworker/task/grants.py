@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from iexworker.chain.models import Head
-from iexworker.core.messages import AbortCause, Notification, Profile, ReplicateStatus
+from iexworker.core.messages import AbortCause, Notification, ReplicateStatus
+from iexworker.poco.models import Head, Profile, Sighting
 from iexworker.task import leftovers, rebuild
-from iexworker.task.partners import Sighting
 from iexworker.task.replicate import Replicate, Step, Work
 
 QUIET_POLL_S = 0.5

@@ -2,7 +2,7 @@
 
 One file, `<base>/<name>/journal.sqlite`, in WAL mode with `synchronous=FULL`: a commit has reached
 the disk when it returns. Two writers share it, each with its own connection and tables: the
-scheduling loop (replicates, configuration) and the outbox (transactions, chain/ledger.py).
+scheduling loop (replicates, configuration) and the outbox (transactions, outbox/ledger.py).
 
 Rows are keyed by chain id, hub, genesis hash and wallet: those of another key are kept untouched
 and taken up when that key is back (design section 4 rule 1).
@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iexworker.chain import ledger
 from iexworker.errors import JournalDamaged, JournalError
+from iexworker.outbox import ledger
 from iexworker.task.replicate import Replicate
 
 SCHEMA_VERSION = 1

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from iexworker.chain.hashing import result_hash
-from iexworker.chain.models import TaskDescription
 from iexworker.compute.folders import TaskFolder
+from iexworker.poco.hashing import result_hash
+from iexworker.poco.models import TaskDescription
 from iexworker.results import computed
 from iexworker.results.digest import NoDigest
 from iexworker.task import orders

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from iexworker.chain.hashing import result_hash
-from iexworker.chain.models import TaskStatus
 from iexworker.core.messages import AbortCause, AnswerKind, NotificationType, ReplicateStatus
+from iexworker.poco.hashing import result_hash
+from iexworker.poco.models import TaskStatus
 from iexworker.task import watch
 from iexworker.task.events import (
     Answered,

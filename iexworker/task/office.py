@@ -13,16 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iexworker.chain.gas import PriceRule
-from iexworker.chain.models import TaskDescription
-from iexworker.chain.wallet import Wallet
 from iexworker.core.client import Answer, SchedulerClient
 from iexworker.core.login import Tokens
-from iexworker.core.messages import Grant, Notification, Profile
+from iexworker.core.messages import Grant, Notification
 from iexworker.core.session import Terms
 from iexworker.errors import ChainError, JournalError, SchedulerError
+from iexworker.outbox.gas import PriceRule
+from iexworker.poco.models import Profile, TaskDescription
 from iexworker.retry import patiently, pauses
-from iexworker.settings import Settings
+from iexworker.settings.model import Settings
 from iexworker.shared.board import FactsBoard
 from iexworker.shared.channels import Outcome
 from iexworker.task import orders
@@ -44,6 +43,7 @@ from iexworker.task.slots import Slots
 from iexworker.task.sweeper import Containers, Sweeper
 from iexworker.task.transactions import Transactions
 from iexworker.task.uploads import Uploads
+from iexworker.wallet import Wallet
 
 if TYPE_CHECKING:
     from iexworker.task.desk import Desk

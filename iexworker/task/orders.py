@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from iexworker import durable_files
-from iexworker.chain.models import DealParams, TaskDescription
-from iexworker.core.messages import Details, Profile
+from iexworker.core.messages import Details
+from iexworker.poco.models import DealParams, Profile, TaskDescription
 
 log = logging.getLogger(__name__)
 

@@ -7,22 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from iexworker.chain.models import ChainTask, Contribution, TaskDescription
-from iexworker.core.messages import WorkerpoolAuthorization
+from iexworker.poco.authorization import WorkerpoolAuthorization
+from iexworker.poco.models import Sighting, TaskDescription
 from iexworker.task.events import SchedulerSaw
 from iexworker.task.handovers import Outbox
 from iexworker.task.replicate import Replicate
 from iexworker.task.slots import Slots
 from iexworker.task.sweeper import Sweeper
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """Task and own contribution at one head of the chain."""
-
-    task: ChainTask
-    contribution: Contribution
-    head_s: int
 
 
 class Chain(Outbox, Protocol):

@@ -9,19 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from iexworker.chain.models import ChainTask, Contributed, ContributionStatus, TaskStatus
-from iexworker.core.messages import (
+from iexworker.core.messages import AbortCause, ReplicateStatus
+from iexworker.poco.authorization import WorkerpoolAuthorization
+from iexworker.poco.models import (
     ZERO_ADDRESS,
-    AbortCause,
     ChainReceipt,
+    ChainTask,
+    Contributed,
+    ContributionStatus,
     Profile,
-    ReplicateStatus,
-    WorkerpoolAuthorization,
+    Sighting,
+    TaskStatus,
 )
 from iexworker.task import lifecycle
 from iexworker.task.leftovers import Kept
 from iexworker.task.moves import abort, begin_redo
-from iexworker.task.partners import Sighting
 from iexworker.task.replicate import STATUSES, Replicate, Step, Update, Work
 
 _S = ReplicateStatus

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from iexworker.core.chainconfig import chain_configuration
 from iexworker.core.client import SchedulerClient
 from iexworker.core.login import Tokens
-from iexworker.core.messages import Notification, Profile, PublicConfiguration
+from iexworker.core.messages import Notification, PublicConfiguration
 from iexworker.core.session import Session, Terms
 from iexworker.core.stream import NotificationStream
 from iexworker.errors import LoginRefused, SchedulerError
 from iexworker.json_fields import MalformedMessage
+from iexworker.poco.models import Profile
 from iexworker.retry import pauses, wait_at_most
 from iexworker.shared.board import FactsBoard
 from iexworker.shared.channels import Channel, Hello, SessionChanged, Token, TokenRefused

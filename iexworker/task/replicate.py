@@ -10,14 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from iexworker.core.messages import (
-    AbortCause,
-    ChainReceipt,
-    NotificationType,
-    Profile,
-    ReplicateStatus,
-    WorkerpoolAuthorization,
-)
+from iexworker.core.messages import AbortCause, NotificationType, ReplicateStatus
+from iexworker.poco.authorization import WorkerpoolAuthorization
+from iexworker.poco.models import ChainReceipt, Profile
 
 
 class Step(enum.Enum):

@@ -14,8 +14,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from iexworker.core.messages import Grant, Notification, Profile
+from iexworker.core.messages import Grant, Notification
 from iexworker.errors import JournalDamaged, JournalError
+from iexworker.poco.models import Profile
 from iexworker.task import lifecycle
 from iexworker.task.events import Effect, Event, Forget, Notified
 from iexworker.task.journal import Journal, JournalKey

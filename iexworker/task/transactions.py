@@ -7,10 +7,9 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
-from iexworker.chain.actions import Failed, Pace, Result
-from iexworker.chain.models import ActionKind
-from iexworker.core.messages import ChainReceipt
 from iexworker.errors import ChainError, JournalError
+from iexworker.outbox.actions import Failed, Pace, Result
+from iexworker.poco.models import ActionKind, ChainReceipt
 from iexworker.retry import patiently, pauses, wait_at_most
 from iexworker.task import events
 from iexworker.task.replicate import Step

@@ -9,15 +9,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from iexworker.chain.hashing import authorization_hash, lenient_bytes
-from iexworker.chain.models import TaskDescription
-from iexworker.chain.wallet import Wallet
 from iexworker.compute.folders import TaskFolder
-from iexworker.core.messages import WorkerpoolAuthorization
 from iexworker.core.session import Terms
+from iexworker.poco.authorization import WorkerpoolAuthorization
+from iexworker.poco.hashing import authorization_hash, lenient_bytes
+from iexworker.poco.models import TaskDescription
 from iexworker.results.proxy import ProxyError, ResultProxy, Upload, proxy_url, upload_and_link
 from iexworker.retry import pauses
 from iexworker.task.replicate import Replicate
+from iexworker.wallet import Wallet
 
 UPLOAD_THREADS = 2
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from iexworker.chain.models import ContributionStatus, TaskStatus
 from iexworker.core.messages import AbortCause, ReplicateStatus
+from iexworker.poco.models import ContributionStatus, TaskStatus
 from iexworker.task.events import AskScheduler, DoStep, Observed, StopWork, Transact
 from iexworker.task.moves import (
     Change,

@@ -14,14 +14,17 @@ import taskdata
 from coincurve import PrivateKey
 from sandboxkit import Pool
 
-from iexworker.chain.actions import Failed, Mined, Pace, Result
-from iexworker.chain.gas import GasReserve, reserve
-from iexworker.chain.hashing import hex_text, keccak, result_hash, result_seal
 from iexworker.chain.hub import Hub
-from iexworker.chain.models import (
+from iexworker.errors import ChainError
+from iexworker.outbox.actions import Failed, Mined, Pace, Result
+from iexworker.outbox.gas import GasReserve, reserve
+from iexworker.poco.hashing import hex_text, keccak, result_hash, result_seal
+from iexworker.poco.models import (
     ZERO_ADDRESS,
+    ZERO_BYTES32,
     ActionKind,
     ChainAccount,
+    ChainReceipt,
     ChainTask,
     Contributed,
     Contribution,
@@ -30,12 +33,11 @@ from iexworker.chain.models import (
     Head,
     Log,
     Nonces,
+    Profile,
     TaskDescription,
     TaskStatus,
     TaskView,
 )
-from iexworker.core.messages import ZERO_BYTES32, ChainReceipt, Profile
-from iexworker.errors import ChainError
 from iexworker.sandbox.facts import ChainTaskStatus
 from iexworker.task.desk import Desk
 from iexworker.task.replicate import Replicate, Step

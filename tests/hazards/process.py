@@ -27,9 +27,8 @@ from stage import CHAIN, TIMERS, hurried
 from teeth import patience_s
 
 from iexworker import locks
-from iexworker.chain.models import TaskDescription
-from iexworker.chain.wallet import Wallet
 from iexworker.compute.folders import TaskFolder
+from iexworker.poco.models import TaskDescription
 from iexworker.procs import scheduling
 from iexworker.procs.context import SCHEDULING, Channels, Context, roles
 from iexworker.sandbox.endpoint import Request, Response, Routes, Server, as_json
@@ -37,7 +36,7 @@ from iexworker.sandbox.models import Task
 from iexworker.sandbox.push import Broker
 from iexworker.sandbox.routes import scheduler_routes
 from iexworker.secrets import Secrets
-from iexworker.settings import load
+from iexworker.settings.model import load
 from iexworker.shared.board import Board
 from iexworker.shared.channels import Channel, Order, Stop
 from iexworker.shared.ring import Ring
@@ -47,6 +46,7 @@ from iexworker.task.containers import EngineContainers
 from iexworker.task.relations import Relations
 from iexworker.task.replicate import Replicate
 from iexworker.task.uploads import Uploads
+from iexworker.wallet import Wallet
 
 PASSWORD = "hazards"
 POLL_S = 0.01

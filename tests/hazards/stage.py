@@ -21,21 +21,14 @@ from slotwork import Docker, finished
 from teeth import patience_s
 
 from iexworker import retry
-from iexworker.chain.actions import Mined
-from iexworker.chain.gas import PriceRule
-from iexworker.chain.models import ChainConfiguration, TaskDescription
-from iexworker.chain.wallet import Wallet
 from iexworker.compute.folders import TaskFolder
 from iexworker.core.client import Answer
 from iexworker.core.messages import AbortCause as WireCause
-from iexworker.core.messages import (
-    AnswerKind,
-    Grant,
-    Notification,
-    NotificationType,
-    Profile,
-)
+from iexworker.core.messages import AnswerKind, Grant, Notification, NotificationType
 from iexworker.errors import SchedulerError
+from iexworker.outbox.actions import Mined
+from iexworker.outbox.gas import PriceRule
+from iexworker.poco.models import ChainConfiguration, Profile, TaskDescription
 from iexworker.sandbox.models import ENDED, Details, Task
 from iexworker.sandbox.network import Timers
 from iexworker.sandbox.replicates import Verdict
@@ -50,6 +43,7 @@ from iexworker.task.runner import Runner
 from iexworker.task.sender import Sender
 from iexworker.task.slots import Slots
 from iexworker.task.sweeper import Sweeper
+from iexworker.wallet import Wallet
 
 POLL_S = 0.005
 STEP_S = 0.05

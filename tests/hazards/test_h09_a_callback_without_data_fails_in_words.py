@@ -17,13 +17,12 @@ import taskdata
 from enginekit import make_settings
 from teeth import Scenario, shows_teeth
 
-from iexworker.chain.hashing import hex_text, keccak, lenient_bytes
-from iexworker.chain.models import TaskDescription
 from iexworker.compute import output
 from iexworker.compute.cancellation import Cancellation
 from iexworker.compute.folders import TaskFolder
 from iexworker.compute.steps import Done, Steps, Tools
-from iexworker.core.messages import Profile
+from iexworker.poco.hashing import hex_text, keccak, lenient_bytes
+from iexworker.poco.models import Profile, TaskDescription
 from iexworker.results import digest
 from iexworker.task.orders import StepOutcome, TaskOrder
 from iexworker.task.replicate import CONTRIBUTABLE_CAUSES

@@ -17,22 +17,23 @@ from nodeserver import Fault, serving
 from pocketchain import BLOCK_TIME_S, CHAIN_ID, HUB, START_S, WALLET, PocketChain, contribute, task
 from teeth import shows_teeth
 
-from iexworker.chain import node as chain_node
-from iexworker.chain import plan, rpc
-from iexworker.chain import verdict as verdicts
-from iexworker.chain.actions import FREE, Entry, Mined, Result, Transaction
-from iexworker.chain.evidence import Node
-from iexworker.chain.gas import PriceRule
+from iexworker.chain import rpc
 from iexworker.chain.hub import Hub
-from iexworker.chain.ledger import SCHEMA, Ledger
-from iexworker.chain.models import ChainConfiguration
-from iexworker.chain.node import ChainNode
-from iexworker.chain.outbox import Outbox
-from iexworker.chain.plan import Move
 from iexworker.chain.rpc import RpcError
-from iexworker.chain.situation import Facts, Policy
-from iexworker.chain.verdict import Done, Over
 from iexworker.errors import ChainError
+from iexworker.outbox import node as chain_node
+from iexworker.outbox import plan
+from iexworker.outbox import verdict as verdicts
+from iexworker.outbox.actions import FREE, Entry, Mined, Result, Transaction
+from iexworker.outbox.evidence import Node
+from iexworker.outbox.gas import PriceRule
+from iexworker.outbox.ledger import SCHEMA, Ledger
+from iexworker.outbox.node import ChainNode
+from iexworker.outbox.outbox import Outbox
+from iexworker.outbox.plan import Move
+from iexworker.outbox.situation import Facts, Policy
+from iexworker.outbox.verdict import Done, Over
+from iexworker.poco.models import ChainConfiguration
 
 CONFIGURATION = ChainConfiguration(CHAIN_ID, HUB, "http://node", True, BLOCK_TIME_S)
 UPSTREAM_POLLS = 12

@@ -35,7 +35,8 @@ async def longer_and_longer(stage: Stage) -> None:
 
 
 def upstream(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(sender, "pauses", lambda: itertools.repeat(0.0))
+    for module in (sender, retry):
+        patch.setattr(module, "pauses", lambda: itertools.repeat(0.0))
 
 
 @pytest.mark.parametrize("scenario", [an_outage, longer_and_longer])

@@ -12,10 +12,10 @@ import pytest
 from scripted import Reply, Request, running
 from teeth import patience_s, shows_teeth
 
-from iexworker.chain.wallet import Wallet
 from iexworker.core.client import SchedulerClient
 from iexworker.core.login import Tokens, log_in
 from iexworker.errors import SchedulerError
+from iexworker.wallet import Wallet
 
 WALLET = Wallet(b"\7" * 32)
 CHALLENGE = f"GET /workers/challenge?walletAddress={WALLET.address}"

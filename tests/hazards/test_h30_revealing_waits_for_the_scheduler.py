@@ -11,7 +11,7 @@ from slotwork import DIGEST
 from stage import Stage, play
 from teeth import shows_teeth
 
-from iexworker.chain.hashing import result_hash
+from iexworker.poco.hashing import result_hash
 from iexworker.sandbox.models import Task
 from iexworker.task import lifecycle
 from iexworker.task.replicate import Replicate, Update

@@ -12,21 +12,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from iexworker.chain import abi, gas
-from iexworker.chain.actions import Action, Result
-from iexworker.chain.gas import PriceRule
-from iexworker.chain.hashing import authorization_hash, keccak, lenient_bytes
 from iexworker.chain.hub import Hub
-from iexworker.chain.ledger import SCHEMA, Ledger
-from iexworker.chain.models import ZERO_ADDRESS, ActionKind, ChainConfiguration
-from iexworker.chain.node import ChainNode
-from iexworker.chain.outbox import Outbox
-from iexworker.chain.wallet import Wallet
+from iexworker.outbox import gas
+from iexworker.outbox.actions import Action, Result
+from iexworker.outbox.gas import PriceRule
+from iexworker.outbox.ledger import SCHEMA, Ledger
+from iexworker.outbox.node import ChainNode
+from iexworker.outbox.outbox import Outbox
+from iexworker.poco import abi
+from iexworker.poco.hashing import authorization_hash, keccak, lenient_bytes
+from iexworker.poco.models import ZERO_ADDRESS, ActionKind, ChainConfiguration
 from iexworker.sandbox import ports, snapshot
 from iexworker.sandbox.chain import LocalChain
 from iexworker.sandbox.deals import Purchase, buy
 from iexworker.sandbox.network import CHAIN_ID
 from iexworker.sandbox.node import Node
+from iexworker.wallet import Wallet
 
 FREE = PriceRule(multiplier=0.0, cap_wei=0)
 PAID = PriceRule(multiplier=1.3, cap_wei=22_000_000_000)

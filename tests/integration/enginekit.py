@@ -22,12 +22,11 @@ from typing import Any
 
 import pytest
 
-from iexworker import settings
-from iexworker.chain.models import ZERO_ADDRESS, DealParams, TaskDescription
 from iexworker.compute import labels
 from iexworker.compute.engine import ContainerSpec, Engine
-from iexworker.core.messages import Profile
-from iexworker.settings import Settings
+from iexworker.poco.models import ZERO_ADDRESS, DealParams, Profile, TaskDescription
+from iexworker.settings import model as settings
+from iexworker.settings.model import Settings
 
 ADDRESS = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
 _APPLETS = "sh cat cp dd echo env head kill ln ls mkdir mkfifo printf sleep test touch true yes"

@@ -18,7 +18,7 @@ from iexworker import logs, secrets
 from iexworker.children import Run
 from iexworker.errors import LoginRefused, WorkerError
 from iexworker.procs.context import HTTP, Context
-from iexworker.settings import load
+from iexworker.settings.model import load
 from iexworker.shared.board import State
 from iexworker.shared.channels import Stop
 from iexworker.supervisor import Supervisor

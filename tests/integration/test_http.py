@@ -23,7 +23,7 @@ from iexworker.errors import EXIT_CONFIG, SettingsError
 from iexworker.procs import http
 from iexworker.procs.context import HTTP, SUPERVISOR, Channels, Context, roles
 from iexworker.secrets import Secrets
-from iexworker.settings import load
+from iexworker.settings.model import load
 from iexworker.shared.board import Board
 from iexworker.shared.channels import Hello, Ready
 from iexworker.shared.ring import Ring, Stage

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "chaos"))
 
 from kills import TREE, Case, contributions, strike
 
-from iexworker.chain import wallet as wallets
+from iexworker import wallet as wallets
 from iexworker.core.client import SchedulerClient
 from iexworker.core.login import Tokens
 

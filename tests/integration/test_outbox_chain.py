@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 from anvilchain import FREE, PAID, Anvil, Worker, anvil, digest
 
-from iexworker.chain.actions import ActionState, Failed, Mined
-from iexworker.chain.evidence import Answer
-from iexworker.chain.hashing import result_hash
-from iexworker.chain.models import ActionKind, ContributionStatus, TaskStatus
-from iexworker.chain.node import ChainNode
-from iexworker.chain.situation import WATCH_BLOCKS
-from iexworker.chain.transaction import Draft, hash_of
-from iexworker.core.messages import Profile
+from iexworker.outbox.actions import ActionState, Failed, Mined
+from iexworker.outbox.evidence import Answer
+from iexworker.outbox.node import ChainNode
+from iexworker.outbox.situation import WATCH_BLOCKS
+from iexworker.outbox.transaction import Draft, hash_of
+from iexworker.poco.hashing import result_hash
+from iexworker.poco.models import ActionKind, ContributionStatus, Profile, TaskStatus
 
 pytestmark = pytest.mark.chain
 

@@ -20,7 +20,7 @@ from liveworker import LiveWorker, Stage, eventually
 from iexworker.control import SOCKET_NAME
 from iexworker.errors import EXIT_REFUSED
 from iexworker.sandbox.network import KEYSTORE_PASSWORD
-from iexworker.settings_table import TABLE, listed_registry_entries, registry_entries
+from iexworker.settings.table import TABLE, listed_registry_entries, registry_entries
 
 pytestmark = [
     pytest.mark.docker,

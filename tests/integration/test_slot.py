@@ -25,11 +25,10 @@ from enginekit import (
     remove_containers,
 )
 
-from iexworker.chain.models import TaskDescription
 from iexworker.compute import labels
 from iexworker.compute.engine import Engine
 from iexworker.compute.folders import TaskFolder
-from iexworker.core.messages import Profile
+from iexworker.poco.models import Profile, TaskDescription
 from iexworker.procs import compute
 from iexworker.procs.context import Channels, Context, compute_role, roles
 from iexworker.secrets import Secrets

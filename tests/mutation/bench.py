@@ -30,8 +30,8 @@ TESTS = {
     "task/rebuild.py": ("test_rebuild", "test_contributions", "test_grants"),
     "task/recovery.py": ("test_recovery",),
     "task/patience.py": ("test_patience",),
-    "chain/outbox.py": _OUTBOX,
-    "chain/plan.py": ("test_plan", *_OUTBOX),
+    "outbox/outbox.py": _OUTBOX,
+    "outbox/plan.py": ("test_plan", *_OUTBOX),
     "core/stomp.py": ("test_stomp",),
     "core/sockjs.py": ("test_sockjs",),
 }

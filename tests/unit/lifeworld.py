@@ -8,16 +8,21 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-from iexworker.chain.models import ChainTask, Contribution, ContributionStatus, TaskStatus
 from iexworker.core.messages import (
     AbortCause,
     AnswerKind,
-    ChainReceipt,
     Notification,
     NotificationType,
-    Profile,
     ReplicateStatus,
-    WorkerpoolAuthorization,
+)
+from iexworker.poco.authorization import WorkerpoolAuthorization
+from iexworker.poco.models import (
+    ChainReceipt,
+    ChainTask,
+    Contribution,
+    ContributionStatus,
+    Profile,
+    TaskStatus,
 )
 from iexworker.task import lifecycle
 from iexworker.task.events import (

@@ -7,9 +7,12 @@ from typing import Any
 
 from taskdata import description
 
-from iexworker.chain.hashing import result_hash, task_id
-from iexworker.chain.models import (
+from iexworker.errors import ChainError
+from iexworker.poco.hashing import result_hash, task_id
+from iexworker.poco.models import (
     ZERO_ADDRESS,
+    ZERO_BYTES32,
+    ChainReceipt,
     ChainTask,
     Contributed,
     Contribution,
@@ -17,12 +20,10 @@ from iexworker.chain.models import (
     ContributionStatus,
     Head,
     Nonces,
+    Sighting,
     TaskDescription,
     TaskStatus,
 )
-from iexworker.core.messages import ZERO_BYTES32, ChainReceipt
-from iexworker.errors import ChainError
-from iexworker.task.partners import Sighting
 from iexworker.task.replicate import Replicate
 
 WALLET = "0x" + "11" * 20

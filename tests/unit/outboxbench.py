@@ -15,11 +15,11 @@ from pocketchain import (
     Sent,
 )
 
-from iexworker.chain.actions import Result, TransactionState
-from iexworker.chain.gas import PriceRule
-from iexworker.chain.ledger import SCHEMA, Ledger
-from iexworker.chain.models import ChainConfiguration
-from iexworker.chain.outbox import Outbox
+from iexworker.outbox.actions import Result, TransactionState
+from iexworker.outbox.gas import PriceRule
+from iexworker.outbox.ledger import SCHEMA, Ledger
+from iexworker.outbox.outbox import Outbox
+from iexworker.poco.models import ChainConfiguration
 
 FREE = PriceRule(0.0, 0)
 PAID = PriceRule(1.3, 100_000)

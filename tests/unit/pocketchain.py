@@ -12,13 +12,16 @@ from dataclasses import dataclass, field
 
 import rlp
 
-from iexworker.chain import abi, receipts, situation
-from iexworker.chain.actions import Action, ActionKey
-from iexworker.chain.evidence import Answer, Evidence, Position
-from iexworker.chain.hashing import hex_text, keccak
-from iexworker.chain.models import (
+from iexworker.errors import ChainError
+from iexworker.outbox import situation
+from iexworker.outbox.actions import Action, ActionKey
+from iexworker.outbox.evidence import Answer, Evidence, Position
+from iexworker.poco import abi, receipts
+from iexworker.poco.hashing import hex_text, keccak
+from iexworker.poco.models import (
     ZERO_ADDRESS,
     ActionKind,
+    ChainReceipt,
     Contribution,
     ContributionStatus,
     Head,
@@ -26,9 +29,7 @@ from iexworker.chain.models import (
     Nonces,
     Receipt,
 )
-from iexworker.chain.wallet import Wallet
-from iexworker.core.messages import ChainReceipt
-from iexworker.errors import ChainError
+from iexworker.wallet import Wallet
 
 WALLET = Wallet(bytes([7]) * 32)
 HUB = "0x" + "42" * 20

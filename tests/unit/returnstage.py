@@ -12,8 +12,7 @@ from pathlib import Path
 
 from sandboxkit import LINK, NOW_S, OWNER_KEY, Pool
 
-from iexworker.chain import hashing
-from iexworker.chain.wallet import Wallet
+from iexworker.poco import hashing
 from iexworker.sandbox.archives import result_digest
 from iexworker.sandbox.endpoint import Request, Response
 from iexworker.sandbox.facts import ChainTaskStatus, ContributionStatus
@@ -23,6 +22,7 @@ from iexworker.sandbox.proxy import Authorization, Refused, ResultProxy
 from iexworker.sandbox.push import Broker
 from iexworker.sandbox.routes import scheduler_routes
 from iexworker.sandbox.store import Store
+from iexworker.wallet import Wallet
 
 SCAN_S = 30
 """The period of the detectors."""

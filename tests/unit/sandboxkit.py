@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from iexworker.chain.hashing import keccak
+from iexworker.poco.hashing import keccak
 from iexworker.sandbox.bodies import Registration
 from iexworker.sandbox.book import Book
 from iexworker.sandbox.facts import (

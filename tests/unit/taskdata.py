@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from iexworker.chain.models import ZERO_ADDRESS, DealParams, TaskDescription
+from iexworker.poco.models import ZERO_ADDRESS, DealParams, TaskDescription
 
 TASK = "0x" + "ab" * 32
 

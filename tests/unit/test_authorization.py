@@ -4,15 +4,23 @@ from dataclasses import replace
 
 import pytest
 
-from iexworker.chain.authorization import digest, enclave_called, enclave_signed, mismatch, refusal
-from iexworker.chain.hashing import (
+from iexworker.poco.authorization import (
+    WorkerpoolAuthorization,
+    digest,
+    enclave_called,
+    enclave_signed,
+    mismatch,
+    refusal,
+)
+from iexworker.poco.hashing import (
     authorization_hash,
     checksum_address,
     concatenate_and_hash,
     lenient_bytes,
 )
-from iexworker.chain.wallet import Wallet, recover
-from iexworker.core.messages import ZERO_ADDRESS, WorkerpoolAuthorization
+from iexworker.poco.models import ZERO_ADDRESS
+from iexworker.poco.signatures import recover
+from iexworker.wallet import Wallet
 
 POOL_OWNER = Wallet(b"\1" * 32)
 WORKER = Wallet(b"\2" * 32)

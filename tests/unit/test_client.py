@@ -14,14 +14,13 @@ from iexworker.core import client as client_module
 from iexworker.core.client import Answer, SchedulerClient
 from iexworker.core.messages import (
     AnswerKind,
-    ChainReceipt,
     Details,
     NotificationType,
-    Profile,
     Registration,
     ReplicateStatus,
 )
 from iexworker.errors import SchedulerError, Unauthorized
+from iexworker.poco.models import ChainReceipt, Profile
 
 WIRE = Path(__file__).parents[1] / "wire"
 TASK = "0x65bc5e94ed4486a940bd6cc0013c418efad58a0a52a3d08cee89faaa21970426"

@@ -9,7 +9,7 @@ import pytest
 
 from iexworker.procs.context import Channels, Context, compute_role, roles
 from iexworker.secrets import Secrets
-from iexworker.settings import load
+from iexworker.settings.model import load
 from iexworker.shared.board import Board
 from iexworker.shared.channels import Channel, Hello, Ready, Stop, Token
 from iexworker.shared.ring import Ring

@@ -17,9 +17,8 @@ from lostdata import (
     sighting,
 )
 
-from iexworker.chain.models import ContributionStatus, TaskStatus
-from iexworker.core.messages import Profile
 from iexworker.errors import ChainError
+from iexworker.poco.models import ContributionStatus, Profile, TaskStatus
 from iexworker.task.contributions import SETTLE_BLOCKS, Contributions
 from iexworker.task.orders import StepOutcome, TaskOrder, write_order, write_outcome
 from iexworker.task.replicate import Replicate, Step

@@ -9,13 +9,12 @@ import pytest
 from fileserver import Handler, Server, Waits, file_server
 from taskdata import TASK, description
 
-from iexworker.chain.models import DealParams, TaskDescription
 from iexworker.compute.cancellation import Cancellation
 from iexworker.compute.data import Inputs, InputsFailed
 from iexworker.compute.download import Download
 from iexworker.compute.faults import Blame, Patience, Trouble
 from iexworker.compute.folders import TaskFolder
-from iexworker.core.messages import Profile
+from iexworker.poco.models import DealParams, Profile, TaskDescription
 
 BODY = b"a dataset"
 CHECKSUM = "0x" + hashlib.sha256(BODY).hexdigest()

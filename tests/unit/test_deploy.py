@@ -16,16 +16,17 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families as families
 from webworker import WebWorker
 
-from iexworker import errors, settings
+from iexworker import errors
 from iexworker.sandbox.demoworker import PORT
-from iexworker.settings_checks import known_variables
+from iexworker.settings import model
+from iexworker.settings.checks import known_variables
 from iexworker.web.health import examine
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "systemd" / "iexworker.service"
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-GRACE_S = settings.load({}, config_dirs=()).settings.shutdown_grace_s
+GRACE_S = model.load({}, config_dirs=()).settings.shutdown_grace_s
 EXIT_CODES = {code for name, code in vars(errors).items() if name.startswith("EXIT_")}
 HOPELESS = {errors.EXIT_REFUSED, errors.EXIT_CONFIG}
 """What starting again does not mend."""
@@ -122,13 +123,13 @@ def test_the_example_variables_are_settings_that_load() -> None:
     variables = _example_variables()
     ours = {name for name in variables if name.startswith(("IEXEC_", "IEXWORKER_"))}
     assert ours <= known_variables()
-    loaded = settings.load(variables, config_dirs=())
+    loaded = model.load(variables, config_dirs=())
     assert [text for text in loaded.warnings if "no setting" in text] == []
 
 
 def test_the_image_exposes_the_default_port_and_asks_for_liveness() -> None:
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    default = settings.load({}, config_dirs=()).settings.port
+    default = model.load({}, config_dirs=()).settings.port
     assert default == PORT
     assert f"EXPOSE {default}\n" in text
     assert 'CMD ["iexworker", "healthcheck"]' in text

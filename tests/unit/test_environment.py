@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from taskdata import TASK, description
 
-from iexworker.chain.models import ZERO_ADDRESS, DealParams
 from iexworker.compute.environment import app_environment
-from iexworker.core.messages import Profile
+from iexworker.poco.models import ZERO_ADDRESS, DealParams, Profile
 
 WIRE = Path(__file__).parents[1] / "wire"
 URL = "https://example.org/data/file.txt"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from iexworker.chain.evidence import Answer, answer_of
+from iexworker.outbox.evidence import Answer, answer_of
 
 
 @pytest.mark.parametrize(

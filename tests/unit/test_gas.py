@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iexworker.chain import gas
-from iexworker.chain.gas import PriceRule
+from iexworker.outbox import gas
+from iexworker.outbox.gas import PriceRule
 
 prices = st.integers(0, 10**12)
 rules = st.builds(PriceRule, st.floats(0, 10, width=32), prices)

@@ -16,18 +16,18 @@ from lostdata import (
     task,
 )
 
-from iexworker.chain.models import ZERO_ADDRESS, Contributed, ContributionStatus, TaskStatus
-from iexworker.core.messages import (
-    AbortCause,
-    Notification,
-    NotificationType,
-    Profile,
-    ReplicateStatus,
-)
+from iexworker.core.messages import AbortCause, Notification, NotificationType, ReplicateStatus
 from iexworker.errors import SchedulerError
+from iexworker.poco.models import (
+    ZERO_ADDRESS,
+    Contributed,
+    ContributionStatus,
+    Profile,
+    Sighting,
+    TaskStatus,
+)
 from iexworker.task import grants, rebuild
 from iexworker.task.grants import Grants, quiet
-from iexworker.task.partners import Sighting
 from iexworker.task.replicate import Replicate, Step, Update, Work
 
 S, N = ReplicateStatus, NotificationType

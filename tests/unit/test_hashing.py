@@ -5,7 +5,7 @@ from eth_utils.address import to_checksum_address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iexworker.chain import hashing
+from iexworker.poco import hashing
 
 ADDRESS = "0x748e091bf16048cb5103E0E10F9D5a8b7fBDd860"
 

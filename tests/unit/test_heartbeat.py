@@ -17,7 +17,7 @@ from iexworker.procs import heartbeat
 from iexworker.procs.context import HEARTBEAT, Channels, Context, roles
 from iexworker.procs.heartbeat import following
 from iexworker.secrets import Secrets
-from iexworker.settings import load
+from iexworker.settings.model import load
 from iexworker.shared.board import Board, State
 from iexworker.shared.channels import (
     Channel,

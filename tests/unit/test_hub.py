@@ -7,10 +7,12 @@ import pytest
 from eth_abi.abi import encode
 from nodeserver import Fault, NodeServer, serving
 
-from iexworker.chain import abi, receipts
-from iexworker.chain.hashing import hex_text, keccak, task_id
 from iexworker.chain.hub import DESCRIPTION_TRIES, Hub
-from iexworker.chain.models import (
+from iexworker.chain.rpc import RpcError
+from iexworker.errors import ChainError
+from iexworker.poco import abi, receipts
+from iexworker.poco.hashing import hex_text, keccak, task_id
+from iexworker.poco.models import (
     ZERO_ADDRESS,
     ActionKind,
     ChainConfiguration,
@@ -18,10 +20,8 @@ from iexworker.chain.models import (
     ContributionStatus,
     Head,
     Nonces,
+    Profile,
 )
-from iexworker.chain.rpc import RpcError
-from iexworker.core.messages import Profile
-from iexworker.errors import ChainError
 
 HUB, WALLET = "0x" + "aa" * 20, "0x" + "bb" * 20
 APP, DATASET, POOL, OWNER = ("0x" + pair * 20 for pair in ("01", "02", "03", "04"))

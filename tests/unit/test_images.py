@@ -9,7 +9,7 @@ from iexworker.compute.images import (
     local_name,
     pull_timeout_s,
 )
-from iexworker.settings import RegistryCredentials
+from iexworker.settings.model import RegistryCredentials
 
 
 @pytest.mark.parametrize(

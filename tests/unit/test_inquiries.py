@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from scripted import Reply, ScriptedServer, running
 
-from iexworker.chain.wallet import Wallet
 from iexworker.core.client import SchedulerClient
 from iexworker.core.login import Tokens
 from iexworker.core.messages import ReplicateStatus
 from iexworker.errors import SchedulerError
 from iexworker.task.events import SchedulerSaw
 from iexworker.task.inquiries import Inquiries, history_of
+from iexworker.wallet import Wallet
 
 WIRE = Path(__file__).parents[1] / "wire"
 WALLET = "0xb4b1270541d742626695b583606fdf17eb86b4ed"

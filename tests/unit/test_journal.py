@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from iexworker.core.messages import Profile, WorkerpoolAuthorization
 from iexworker.errors import JournalDamaged, JournalError
+from iexworker.poco.authorization import WorkerpoolAuthorization
+from iexworker.poco.models import Profile
 from iexworker.task.journal import SCHEMA_VERSION, Journal, JournalKey, connect
 from iexworker.task.replicate import Replicate, Step
 

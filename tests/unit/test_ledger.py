@@ -6,17 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from iexworker.chain.actions import (
-    Action,
-    ActionState,
-    Entry,
-    Transaction,
-    TransactionState,
-)
-from iexworker.chain.ledger import SCHEMA, Ledger
-from iexworker.chain.models import ActionKind
-from iexworker.core.messages import ChainReceipt
 from iexworker.errors import JournalError
+from iexworker.outbox.actions import Action, ActionState, Entry, Transaction, TransactionState
+from iexworker.outbox.ledger import SCHEMA, Ledger
+from iexworker.poco.models import ActionKind, ChainReceipt
 
 ACTION = Action("0x01", ActionKind.CONTRIBUTE, b"\1\2", 500_000, 2_000)
 SIGNED = Transaction("0xaa", 7, ACTION.key, 10**25, b"\3\4")

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from lostdata import DIGEST, OTHER_DIGEST, TASK, describe
 
-from iexworker.chain.hashing import keccak, result_hash
 from iexworker.compute.folders import TaskFolder
 from iexworker.compute.output import post_compute
+from iexworker.poco.hashing import keccak, result_hash
 from iexworker.task import leftovers
 from iexworker.task.leftovers import Kept
 from iexworker.task.orders import StepOutcome, write_outcome

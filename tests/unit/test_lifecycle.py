@@ -20,12 +20,12 @@ from lifekit import (
     revealed,
 )
 
-from iexworker.chain.models import ContributionStatus, TaskStatus
 from iexworker.core.messages import (
     AbortCause,
     AnswerKind,
     NotificationType,
 )
+from iexworker.poco.models import ContributionStatus, TaskStatus
 from iexworker.task import lifecycle
 from iexworker.task.events import (
     Answered,

@@ -20,11 +20,11 @@ from lifekit import (
     revealed,
 )
 
-from iexworker.chain.models import ContributionStatus, TaskStatus
 from iexworker.core.messages import (
     AbortCause,
     AnswerKind,
 )
+from iexworker.poco.models import ContributionStatus, TaskStatus
 from iexworker.task.events import (
     Answered,
     AskScheduler,

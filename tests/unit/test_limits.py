@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from iexworker import settings
 from iexworker.compute.limits import gpu_request, host_options
-from iexworker.core.messages import Profile
-from iexworker.settings import Settings
+from iexworker.poco.models import Profile
+from iexworker.settings import model
+from iexworker.settings.model import Settings
 
 
 @pytest.fixture
 def plain() -> Settings:
-    return settings.load({}, config_dirs=()).settings
+    return model.load({}, config_dirs=()).settings
 
 
 def options(base: Settings, profile: Profile = Profile.V9, **changes: Any) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from scripted import Reply, Request, ScriptedServer, running
 
-from iexworker.chain.wallet import Wallet
 from iexworker.core.client import SchedulerClient
 from iexworker.core.login import Tokens, sign_challenge
 from iexworker.errors import LoginRefused, SchedulerError, Unauthorized
+from iexworker.wallet import Wallet
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 KEY = bytes.fromhex("4c0883a69102937d6231471b5dbb6204fe5129617082792ae468d01a3f362318")

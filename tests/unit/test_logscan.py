@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from iexworker.chain.logscan import FIRST_WINDOW, scan
-from iexworker.chain.models import Log
 from iexworker.chain.rpc import RpcError
+from iexworker.poco.models import Log
 
 
 def test_windows_cover_the_range_once_newest_first() -> None:

@@ -12,22 +12,20 @@ from hypothesis import strategies as st
 
 from iexworker.core.chainconfig import chain_configuration
 from iexworker.core.messages import (
-    ZERO_ADDRESS,
     AbortCause,
-    ChainReceipt,
     Details,
     Grant,
     Notification,
     NotificationType,
-    Profile,
     PublicConfiguration,
     ReplicateStatus,
-    WorkerpoolAuthorization,
     update_body,
 )
 from iexworker.core.sockjs import Messages, decode_line
 from iexworker.core.stomp import decode
 from iexworker.json_fields import MalformedMessage
+from iexworker.poco.authorization import WorkerpoolAuthorization
+from iexworker.poco.models import ZERO_ADDRESS, ChainReceipt, Profile
 
 WIRE = Path(__file__).parents[1] / "wire"
 TASK = "0x65bc5e94ed4486a940bd6cc0013c418efad58a0a52a3d08cee89faaa21970426"

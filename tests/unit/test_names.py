@@ -5,7 +5,7 @@ import re
 import pytest
 
 from iexworker.compute.names import BadInputName, container_name, input_file_name
-from iexworker.core.messages import Profile
+from iexworker.poco.models import Profile
 
 
 def test_containers_are_named_by_worker_task_and_stage() -> None:

@@ -7,15 +7,20 @@ from eth_abi.abi import encode
 from nodeserver import Fault, NodeServer, serving
 from pocketchain import WALLET, contribute, task
 
-from iexworker.chain import receipts
-from iexworker.chain.evidence import Answer
 from iexworker.chain.hub import Hub
-from iexworker.chain.models import ActionKind, ChainConfiguration, ContributionStatus, Nonces
-from iexworker.chain.node import ChainNode
 from iexworker.chain.rpc import RpcError
-from iexworker.chain.transaction import hash_of
-from iexworker.core.messages import ChainReceipt
 from iexworker.errors import ChainError
+from iexworker.outbox.evidence import Answer
+from iexworker.outbox.node import ChainNode
+from iexworker.outbox.transaction import hash_of
+from iexworker.poco import receipts
+from iexworker.poco.models import (
+    ActionKind,
+    ChainConfiguration,
+    ChainReceipt,
+    ContributionStatus,
+    Nonces,
+)
 
 HUB = "0x" + "aa" * 20
 HASH = "0x" + "cc" * 32

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from iexworker.core.messages import Profile, WorkerpoolAuthorization
+from iexworker.poco.authorization import WorkerpoolAuthorization
+from iexworker.poco.models import Profile
 from iexworker.task.observer import REVEALED_S, SLOW_S, Observer, look_every_s
 from iexworker.task.replicate import Replicate, Step, Work
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from taskdata import TASK, description
 
-from iexworker.chain.models import DealParams
-from iexworker.core.messages import Profile
+from iexworker.poco.models import DealParams, Profile
 from iexworker.task import orders
 
 

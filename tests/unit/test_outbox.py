@@ -16,9 +16,9 @@ from pocketchain import (
     task,
 )
 
-from iexworker.chain.actions import Failed, Mined, Tally
-from iexworker.chain.evidence import Answer
 from iexworker.errors import ChainError
+from iexworker.outbox.actions import Failed, Mined, Tally
+from iexworker.outbox.evidence import Answer
 
 pytest_plugins = ["outboxbench"]
 

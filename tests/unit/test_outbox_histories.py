@@ -14,9 +14,9 @@ from pocketchain import (
     task,
 )
 
-from iexworker.chain.actions import Action, Failed, Result, TransactionState
-from iexworker.chain.gas import PriceRule
-from iexworker.chain.models import ActionKind, ContributionStatus
+from iexworker.outbox.actions import Action, Failed, Result, TransactionState
+from iexworker.outbox.gas import PriceRule
+from iexworker.poco.models import ActionKind, ContributionStatus
 
 pytest_plugins = ["outboxbench"]
 

@@ -15,10 +15,10 @@ from pocketchain import (
     task,
 )
 
-from iexworker.chain.actions import Failed, Mined, Pace
-from iexworker.chain.models import ActionKind, ContributionStatus
-from iexworker.chain.situation import WATCH_BLOCKS
 from iexworker.errors import JournalError
+from iexworker.outbox.actions import Failed, Mined, Pace
+from iexworker.outbox.situation import WATCH_BLOCKS
+from iexworker.poco.models import ActionKind, ContributionStatus
 
 pytest_plugins = ["outboxbench"]
 

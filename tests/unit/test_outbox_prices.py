@@ -18,11 +18,11 @@ from pocketchain import (
     task,
 )
 
-from iexworker.chain.actions import Failed, Mined
-from iexworker.chain.evidence import Answer
-from iexworker.chain.models import ActionKind, ContributionStatus
-from iexworker.chain.outbox import EMPTY_TRANSFER_GAS
-from iexworker.chain.situation import WATCH_BLOCKS
+from iexworker.outbox.actions import Failed, Mined
+from iexworker.outbox.evidence import Answer
+from iexworker.outbox.outbox import EMPTY_TRANSFER_GAS
+from iexworker.outbox.situation import WATCH_BLOCKS
+from iexworker.poco.models import ActionKind, ContributionStatus
 
 pytest_plugins = ["outboxbench"]
 

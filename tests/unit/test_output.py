@@ -12,7 +12,7 @@ from iexworker.compute import output
 from iexworker.compute.faults import Trouble
 from iexworker.compute.folders import TaskFolder
 from iexworker.compute.output import PostComputeFailed
-from iexworker.core.messages import Profile
+from iexworker.poco.models import Profile
 from iexworker.results import archive
 
 HELLO = "0x5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iexworker.chain import params
-from iexworker.chain.models import DealParams
-from iexworker.core.messages import Profile
+from iexworker.poco import params
+from iexworker.poco.models import DealParams, Profile
 
 V8, V9 = Profile.V8, Profile.V9
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 from pocketchain import UNSET, WALLET, contribute, reveal, task
 
-from iexworker.chain import plan, receipts, verdict
-from iexworker.chain.actions import ActionState, Entry, Transaction, TransactionState
-from iexworker.chain.gas import PriceRule
-from iexworker.chain.models import ContributionStatus, Head, Log, Nonces, Receipt
-from iexworker.chain.plan import Broadcast, Sign
-from iexworker.chain.situation import Facts, Policy
-from iexworker.core.messages import ChainReceipt
+from iexworker.outbox import plan, verdict
+from iexworker.outbox.actions import ActionState, Entry, Transaction, TransactionState
+from iexworker.outbox.gas import PriceRule
+from iexworker.outbox.plan import Broadcast, Sign
+from iexworker.outbox.situation import Facts, Policy
+from iexworker.poco import receipts
+from iexworker.poco.models import ChainReceipt, ContributionStatus, Head, Log, Nonces, Receipt
 
 NOW_S = 1_000
 DEADLINE_S = 2_000

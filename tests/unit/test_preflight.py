@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from iexworker.chain import preflight
-from iexworker.chain.hashing import result_hash, result_seal
-from iexworker.chain.models import (
+from iexworker.poco import preflight
+from iexworker.poco.hashing import result_hash, result_seal
+from iexworker.poco.models import (
     ZERO_ADDRESS,
     ChainAccount,
     ChainTask,
     Contribution,
     ContributionStatus,
+    Profile,
     TaskStatus,
 )
-from iexworker.core.messages import Profile
 
 WALLET, TASK, DIGEST = "0x" + "22" * 20, "0x" + "11" * 32, "0x" + "33" * 32
 OWN_HASH = result_hash(TASK, DIGEST)

@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 from scripted import Reply, Request, ScriptedServer, running
 
-from iexworker.chain.models import DealParams, TaskDescription
-from iexworker.core.messages import Profile
+from iexworker.poco.models import DealParams, Profile, TaskDescription
 from iexworker.results import proxy as proxy_module
 from iexworker.results.proxy import (
     ProxyError,

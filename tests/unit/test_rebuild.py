@@ -20,15 +20,21 @@ from lostdata import (
     task,
 )
 
-from iexworker.chain.hashing import result_hash
-from iexworker.chain.models import ZERO_ADDRESS, Contributed, ContributionStatus, TaskStatus
 from iexworker.core.messages import (
     AbortCause,
     AnswerKind,
     Notification,
     NotificationType,
-    Profile,
     ReplicateStatus,
+)
+from iexworker.poco.hashing import result_hash
+from iexworker.poco.models import (
+    ZERO_ADDRESS,
+    Contributed,
+    ContributionStatus,
+    Profile,
+    Sighting,
+    TaskStatus,
 )
 from iexworker.task import lifecycle, rebuild
 from iexworker.task.events import (
@@ -47,7 +53,6 @@ from iexworker.task.events import (
     Transact,
 )
 from iexworker.task.leftovers import Kept
-from iexworker.task.partners import Sighting
 from iexworker.task.replicate import Redo, Replicate, Step, Update, Work
 
 S, N = ReplicateStatus, NotificationType

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from iexworker.chain import receipts
-from iexworker.chain.models import ActionKind
 from iexworker.errors import ChainError
+from iexworker.poco import receipts
+from iexworker.poco.models import ActionKind
 
 TASK, WALLET = "0x" + "11" * 32, "0x" + "22" * 20
 LOG = {

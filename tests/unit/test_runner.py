@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from lostdata import DIGEST, MINED, WALLET, sighting, task
 
-from iexworker.chain.models import ContributionStatus, TaskStatus
-from iexworker.core.messages import AnswerKind, Profile, ReplicateStatus
+from iexworker.core.messages import AnswerKind, ReplicateStatus
+from iexworker.poco.models import ContributionStatus, Profile, TaskStatus
 from iexworker.task import rebuild, runner
 from iexworker.task.events import Answered, DoStep, Effect, Observe, StepDone
 from iexworker.task.journal import Journal, JournalKey, connect

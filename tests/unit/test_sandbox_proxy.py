@@ -15,7 +15,7 @@ import pytest
 from coincurve import PrivateKey
 from sandboxkit import NOW_S, Chain, Clock, chain_task, task_of
 
-from iexworker.chain.hashing import keccak
+from iexworker.poco.hashing import keccak
 from iexworker.sandbox.endpoint import Request, Response
 from iexworker.sandbox.facts import ChainTaskStatus
 from iexworker.sandbox.models import ZERO_ADDRESS, Deal, Profile

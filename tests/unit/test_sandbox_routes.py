@@ -10,8 +10,8 @@ import pytest
 from coincurve import PrivateKey
 from sandboxkit import ALICE, Pool, status
 
-from iexworker.chain.hashing import keccak, lenient_bytes
 from iexworker.core import sockjs
+from iexworker.poco.hashing import keccak, lenient_bytes
 from iexworker.sandbox.endpoint import Request, Response
 from iexworker.sandbox.models import Details
 from iexworker.sandbox.push import Broker

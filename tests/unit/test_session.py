@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from iexworker.core.messages import Profile, PublicConfiguration
+from iexworker.core.messages import PublicConfiguration
 from iexworker.core.session import agree_version
+from iexworker.poco.models import Profile
 
 
 def configuration(required: str) -> PublicConfiguration:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from lostdata import WALLET, task
 
-from iexworker.core.messages import Profile
 from iexworker.errors import JournalDamaged, JournalError
+from iexworker.poco.models import Profile
 from iexworker.task import rebuild
 from iexworker.task.journal import SCHEMA_VERSION, Journal, JournalKey, connect
 from iexworker.task.replicate import Replicate

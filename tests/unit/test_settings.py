@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from iexworker import settings_reader
 from iexworker.errors import EXIT_CONFIG, SettingsError
-from iexworker.settings import Loaded, RegistryCredentials, Settings, load
-from iexworker.settings_table import TABLE
+from iexworker.settings import reader
+from iexworker.settings.model import Loaded, RegistryCredentials, Settings, load
+from iexworker.settings.table import TABLE
 
 ADDRESS = "0x365e7bae02ce1a8fbf8fa8a9e1de6bef7aea2b12"
 
@@ -268,7 +268,7 @@ class TestPlaces:
         (tmp_path / ".env").write_text("IEXWORKER_PORT=9\n", encoding="utf-8")
         files = folder_with(tmp_path, settings='[default]\nname = "a"\n')
         script = (
-            "import os; from pathlib import Path; from iexworker.settings import load; "
+            "import os; from pathlib import Path; from iexworker.settings.model import load; "
             f"print(load(os.environ, config_dirs=[Path({str(files)!r})]).settings.port)"
         )
         environ = {
@@ -301,7 +301,7 @@ class TestPlaces:
     def test_the_folder_of_the_system_need_not_exist(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(settings_reader, "DEFAULT_CONFIG_DIR", tmp_path)
+        monkeypatch.setattr(reader, "DEFAULT_CONFIG_DIR", tmp_path)
         assert load({}).settings.port == 13100
 
         folder_with(tmp_path, settings="[default]\nport = 7\n")

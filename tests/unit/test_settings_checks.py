@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from iexworker.settings_checks import ignored_variables, unknown_names, volatile_folder
+from iexworker.settings.checks import ignored_variables, unknown_names, volatile_folder
 
 
 @pytest.mark.parametrize(

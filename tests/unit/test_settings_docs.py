@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from iexworker import settings_docs
-from iexworker.settings import load
-from iexworker.settings_table import TABLE
+from iexworker.settings import docs
+from iexworker.settings.model import load
+from iexworker.settings.table import TABLE
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,14 +16,14 @@ ROOT = Path(__file__).parents[2]
 def test_what_readers_see_is_printed_from_the_table(name: str, tmp_path: Path) -> None:
     for folder in ("docs", "config"):
         (tmp_path / folder).mkdir()
-    settings_docs.write(tmp_path)
+    docs.write(tmp_path)
 
-    stale = "stale: run python -m iexworker.settings_docs"
+    stale = "stale: run python -m iexworker.settings.docs"
     assert (ROOT / name).read_bytes() == (tmp_path / name).read_bytes(), stale
 
 
 def test_the_example_file_with_every_line_in_effect_is_valid(tmp_path: Path) -> None:
-    text = settings_docs.toml()
+    text = docs.toml()
     keys = {entry.key for entry in TABLE}
     lines = (line.removeprefix("# ") for line in text.splitlines())
     active = [line for line in lines if line.partition(" = ")[0] in keys]

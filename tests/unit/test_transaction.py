@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pocketchain import HUB, WALLET
 
-from iexworker.chain.hashing import checksum_address
-from iexworker.chain.transaction import Draft, hash_of
+from iexworker.outbox.transaction import Draft, hash_of
+from iexworker.poco.hashing import checksum_address
 
 
 @given(

@@ -13,10 +13,11 @@ from eth_keyfile.keyfile import create_keyfile_json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iexworker.chain import wallet as wallets
-from iexworker.chain.hashing import keccak
-from iexworker.chain.wallet import Wallet
+from iexworker import wallet as wallets
 from iexworker.errors import EXIT_REFUSED, WalletError
+from iexworker.poco import signatures
+from iexworker.poco.hashing import keccak
+from iexworker.wallet import Wallet
 
 SECRET = bytes(range(1, 33))
 PASSWORD = b"correct horse"
@@ -145,8 +146,10 @@ def test_signatures_are_those_of_eth_account(digest: bytes) -> None:
     message = Account.sign_message(encode_defunct(digest), SECRET)
 
     assert wallet.sign_message_hash(digest) == "0x" + bytes(message.signature).hex()
-    assert wallets.recover_message_hash(digest, wallet.sign_message_hash(digest)) == wallet.address
-    assert wallets.recover(digest, wallet.sign_digest(digest)) == wallet.address
+    assert (
+        signatures.recover_message_hash(digest, wallet.sign_message_hash(digest)) == wallet.address
+    )
+    assert signatures.recover(digest, wallet.sign_digest(digest)) == wallet.address
 
 
 @pytest.mark.parametrize(
@@ -161,4 +164,4 @@ def test_signatures_are_those_of_eth_account(digest: bytes) -> None:
     ],
 )
 def test_a_signature_that_no_key_made_has_no_signer(signature: str) -> None:
-    assert wallets.recover(b"\1" * 32, signature) is None
+    assert signatures.recover(b"\1" * 32, signature) is None

@@ -3,10 +3,14 @@ from __future__ import annotations
 import pytest
 from loader import Case, cases
 
-from iexworker.chain import hashing
-from iexworker.chain.authorization import enclave_called, enclave_signed, refusal
-from iexworker.chain.wallet import Wallet
-from iexworker.core.messages import WorkerpoolAuthorization
+from iexworker.poco import hashing
+from iexworker.poco.authorization import (
+    WorkerpoolAuthorization,
+    enclave_called,
+    enclave_signed,
+    refusal,
+)
+from iexworker.wallet import Wallet
 
 
 @pytest.mark.parametrize("case", cases("chain-workerpool-authorization"))

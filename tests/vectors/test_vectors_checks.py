@@ -5,16 +5,16 @@ from typing import Any
 import pytest
 from loader import Case, cases
 
-from iexworker.chain import preflight
-from iexworker.chain.models import (
+from iexworker.poco import preflight
+from iexworker.poco.models import (
     ZERO_ADDRESS,
     ChainAccount,
     ChainTask,
     Contribution,
     ContributionStatus,
+    Profile,
     TaskStatus,
 )
-from iexworker.core.messages import Profile
 
 WALLET = "0x1a69b2eb604db8eba185df03ea4f5288dcbbd248"
 TASK = "0xe06c86d6bb750dbd9be9e002482854b3b3f21550dbe37236767b9cac29e3ce28"

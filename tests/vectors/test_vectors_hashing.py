@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from loader import Case, cases
 
-from iexworker.chain import hashing
+from iexworker.poco import hashing
 
 
 @pytest.mark.parametrize("case", cases("chain-lenient-hex"))

@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 from loader import Case, cases
 
-from iexworker.chain import params
-from iexworker.chain.models import DealParams
-from iexworker.core.messages import Profile
+from iexworker.poco import params
+from iexworker.poco.models import DealParams, Profile
 
 PROFILES = {"8.5": Profile.V8, "9.x": Profile.V9}
 

@@ -6,9 +6,10 @@ import pytest
 from eth_account.messages import encode_typed_data
 from loader import Case, cases
 
-from iexworker.chain.hashing import concatenate_and_hash, hex_text, keccak, lenient_bytes
-from iexworker.chain.wallet import Wallet, open_keystore, recover_message_hash
 from iexworker.errors import WalletError
+from iexworker.poco.hashing import concatenate_and_hash, hex_text, keccak, lenient_bytes
+from iexworker.poco.signatures import recover_message_hash
+from iexworker.wallet import Wallet, open_keystore
 
 
 def wallet_of(private_key: str) -> Wallet:

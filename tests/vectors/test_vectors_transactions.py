@@ -5,11 +5,12 @@ from dataclasses import asdict
 import pytest
 from loader import Case, cases
 
-from iexworker.chain import abi, gas, receipts
-from iexworker.chain.gas import PriceRule
-from iexworker.chain.models import ActionKind
-from iexworker.chain.transaction import Draft, hash_of
-from iexworker.chain.wallet import Wallet
+from iexworker.outbox import gas
+from iexworker.outbox.gas import PriceRule
+from iexworker.outbox.transaction import Draft, hash_of
+from iexworker.poco import abi, receipts
+from iexworker.poco.models import ActionKind
+from iexworker.wallet import Wallet
 
 
 @pytest.mark.parametrize("case", cases("chain-calldata"))

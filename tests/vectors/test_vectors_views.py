@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from loader import Case, cases
 
-from iexworker.chain import abi, multiaddr
-from iexworker.chain.models import (
+from iexworker.poco import abi
+from iexworker.poco.models import (
     ContributionStatus,
     Deal,
     DealParams,
@@ -120,7 +120,7 @@ def test_a_view_decodes_to_the_facts_that_upstream_reads(case: Case) -> None:
 
 @pytest.mark.parametrize("case", cases("chain-multiaddr"))
 def test_a_location_is_a_binary_multiaddr_or_a_text(case: Case) -> None:
-    assert multiaddr.text(bytes.fromhex(case.input[2:])) == case.expected
+    assert abi.multiaddr_text(bytes.fromhex(case.input[2:])) == case.expected
 
 
 @pytest.mark.parametrize("case", cases("chain-tag-tee"))

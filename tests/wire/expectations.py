@@ -12,8 +12,8 @@ from typing import Any
 from divergence import NO_ANSWER
 from runscript import DEMAND, PING, SEND, SESSION, STREAM, Event, Script, channel_of
 
-from iexworker.chain.hashing import keccak, lenient_bytes
-from iexworker.chain.wallet import recover
+from iexworker.poco.hashing import keccak, lenient_bytes
+from iexworker.poco.signatures import recover
 
 JWT = "<jwt>"
 """As the recordings write it, so that headers can be compared as they are."""

@@ -19,7 +19,7 @@ from iexworker import logs
 from iexworker.procs import heartbeat, scheduling
 from iexworker.procs.context import HEARTBEAT, SCHEDULING, Channels, Context, roles
 from iexworker.secrets import Secrets
-from iexworker.settings import load
+from iexworker.settings.model import load
 from iexworker.shared.board import Board
 from iexworker.shared.channels import Channel, Stop
 from iexworker.shared.ring import Ring

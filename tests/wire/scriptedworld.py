@@ -17,13 +17,16 @@ from typing import Any
 
 from runscript import FACTS, WALLET, Script
 
-from iexworker.chain.actions import Mined, Pace, Result
-from iexworker.chain.hashing import keccak, result_hash, result_seal
 from iexworker.chain.hub import Hub
-from iexworker.chain.models import (
+from iexworker.compute.folders import TaskFolder, make_folder
+from iexworker.outbox.actions import Mined, Pace, Result
+from iexworker.poco.hashing import keccak, result_hash, result_seal
+from iexworker.poco.models import (
     ZERO_ADDRESS,
+    ZERO_BYTES32,
     ActionKind,
     ChainAccount,
+    ChainReceipt,
     ChainTask,
     Contribution,
     ContributionEvent,
@@ -31,12 +34,11 @@ from iexworker.chain.models import (
     DealParams,
     Head,
     Nonces,
+    Profile,
     TaskDescription,
     TaskStatus,
     TaskView,
 )
-from iexworker.compute.folders import TaskFolder, make_folder
-from iexworker.core.messages import ZERO_BYTES32, ChainReceipt, Profile
 from iexworker.shared.channels import Channel, Hello, Order, Outcome
 from iexworker.task import orders as papers
 from iexworker.task.containers import EngineContainers

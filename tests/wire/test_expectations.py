@@ -8,8 +8,8 @@ from divergence import Divergence, amend
 from expectations import Asked, Expectations
 from runscript import WALLET, Event, Script, recorded
 
-from iexworker.chain.hashing import keccak, lenient_bytes
-from iexworker.chain.wallet import Wallet
+from iexworker.poco.hashing import keccak, lenient_bytes
+from iexworker.wallet import Wallet
 
 PING = {"content-type": "application/json", "accept": "*/*"}
 STANDARD = "0x7befe564fcb5158da7b74269ffdb4289a9d1e3afcc36c0c561c53850a5f7ede0"

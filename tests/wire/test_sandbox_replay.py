@@ -17,8 +17,8 @@ import pytest
 from coincurve import PrivateKey
 from replayed import BEFORE_S, MovableClock, Shadow, Stage, StagedChain, StagedResults
 
-from iexworker.chain.wallet import address_of
 from iexworker.core import stomp
+from iexworker.poco.signatures import address_of
 from iexworker.sandbox import login
 from iexworker.sandbox.bodies import Registration
 from iexworker.sandbox.book import Book

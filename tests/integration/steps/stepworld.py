@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from enginekit import ADDRESS, PROFILES, Bench, make_settings, new_wallet, remove_containers
 
-from iexworker.chain.models import TaskDescription
 from iexworker.compute import labels
 from iexworker.compute.cancellation import Cancellation
 from iexworker.compute.container import Runner
@@ -21,7 +20,7 @@ from iexworker.compute.deaths import Deaths
 from iexworker.compute.engine import Engine
 from iexworker.compute.folders import TaskFolder
 from iexworker.compute.steps import Done, Steps, Tools
-from iexworker.core.messages import Profile
+from iexworker.poco.models import Profile, TaskDescription
 from iexworker.task.orders import StepOutcome, TaskOrder
 
 V8, V9 = PROFILES

@@ -15,10 +15,10 @@ from stepworld import NO_IMAGE, V8, V9, World
 
 from iexworker.compute.cancellation import Cancelled
 from iexworker.compute.engine import Engine
-from iexworker.core.messages import Profile
+from iexworker.poco.models import Profile
 from iexworker.sandbox import ports
 from iexworker.sandbox.registry import HOST, LOGIN, Registry
-from iexworker.settings import RegistryCredentials
+from iexworker.settings.model import RegistryCredentials
 from iexworker.task.orders import StepOutcome
 
 pytest_plugins = ["enginekit", "stepworld"]

@@ -14,10 +14,9 @@ import pytest
 from enginekit import ADDRESS, DIGEST_OF_A, PROFILES, RESULT, WRITE_RESULT, Relay, eventually
 from stepworld import V8, V9, World, http_server
 
-from iexworker.chain.models import DealParams
 from iexworker.compute.cancellation import Cancelled
 from iexworker.compute.engine import Engine
-from iexworker.core.messages import Profile
+from iexworker.poco.models import DealParams, Profile
 from iexworker.task.orders import StepOutcome
 
 pytest_plugins = ["enginekit", "stepworld"]

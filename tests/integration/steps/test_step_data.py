@@ -9,8 +9,7 @@ import pytest
 from enginekit import PROFILES
 from stepworld import World, http_server
 
-from iexworker.chain.models import DealParams, TaskDescription
-from iexworker.core.messages import Profile
+from iexworker.poco.models import DealParams, Profile, TaskDescription
 from iexworker.task.orders import StepOutcome
 
 pytest_plugins = ["enginekit", "stepworld"]

@@ -1,0 +1,1 @@
+"""Sends each transaction exactly once: plan, ledger, evidence, verdict."""

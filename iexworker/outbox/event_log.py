@@ -1,0 +1,112 @@
+"""What an operator reads about transactions: each situation in the same words, once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+
+from iexworker.outbox.actions import ActionKey, ActionState, Entry, Transaction, TransactionState
+from iexworker.outbox.evidence import Answer
+from iexworker.outbox.verdict import Fate
+
+log = logging.getLogger(__name__)
+
+_REFUSED: Mapping[Answer, str] = {
+    Answer.NONCE_SPENT: "transaction refused: its nonce is spent; looking at what took it",
+    Answer.UNDERPRICED: "transaction refused: its price is too low",
+    Answer.POOR: "transaction refused: the wallet cannot pay for it; send it some gas money",
+    Answer.REFUSED: "transaction refused by the node",
+}
+
+_TROUBLES: Mapping[TransactionState, str] = {
+    TransactionState.SENT: "transaction no longer mined: the chain was reorganised",
+    TransactionState.REVERTED: "transaction mined and reverted: the contract refused it",
+    TransactionState.VOID: "transaction void: somebody else uses this wallet and took its nonce",
+}
+
+
+class Chronicle:
+    """Tells what happens to transactions; what stays as it is, is told once."""
+
+    def __init__(self) -> None:
+        self._said: set[tuple[str, str]] = set()
+
+    def keep_only(self, subjects: Collection[str]) -> None:
+        """Forget what was said about anything but these hashes and tasks."""
+        self._said = {item for item in self._said if item[0] in subjects}
+
+    def wanted(self, key: ActionKey) -> None:
+        """Tell that an action is journalled."""
+        log.info("transaction wanted", extra=_named(key))
+
+    def signed(self, transaction: Transaction) -> None:
+        """Tell that bytes are journalled."""
+        log.info("transaction signed", extra=_facts(transaction))
+
+    def unanswered(self, transaction: Transaction, why: str) -> None:
+        """Tell that the node did not say whether it has the bytes."""
+        self._once(
+            transaction.tx_hash,
+            "transaction perhaps not sent: no answer, the same bytes follow",
+            {**_facts(transaction), "why": why},
+        )
+
+    def refused(self, transaction: Transaction, answer: Answer, why: str) -> None:
+        """Tell that the node did not take the bytes."""
+        self._once(transaction.tx_hash, _REFUSED[answer], {**_facts(transaction), "why": why})
+
+    def at_cap(self, transaction: Transaction) -> None:
+        """Tell that a transaction waits and may not cost more."""
+        self._once(
+            transaction.tx_hash,
+            "transaction waits: it is at the highest price allowed (IEXEC_GAS_PRICE_CAP)",
+            _facts(transaction),
+        )
+
+    def would_revert(self, entry: Entry, why: str) -> None:
+        """Tell that an action is not signed, because its contract would refuse it."""
+        self._once(
+            entry.action.task_id,
+            "transaction not signed: the contract would refuse it now",
+            {**_named(entry.action.key), "why": why},
+        )
+
+    def fate(self, transaction: Transaction, fate: Fate) -> None:
+        """Tell what became of a transaction."""
+        extra = {**_facts(transaction), "block": fate.block_number}
+        if fate.state is TransactionState.MINED:
+            log.info("transaction mined", extra=extra)
+        elif fate.state is TransactionState.VOID and not fate.foreign:
+            log.info("transaction void: a later one of ours took its nonce", extra=extra)
+        else:
+            log.warning(_TROUBLES[fate.state], extra=extra)
+
+    def closed(self, entry: Entry) -> None:
+        """Tell how an action ended."""
+        named = _named(entry.action.key)
+        if entry.state is ActionState.FAILED:
+            extra = {**named, "cause": entry.cause, "why": entry.text}
+            log.warning("transaction given up", extra=extra)
+            return
+        block = entry.receipt.block_number if entry.receipt else None
+        log.info("transaction took effect", extra={**named, "block": block})
+
+    def _once(self, subject: str, event: str, extra: Mapping[str, object]) -> None:
+        if (subject, event) not in self._said:
+            self._said.add((subject, event))
+            log.warning(event, extra=extra)
+
+
+def _facts(transaction: Transaction) -> dict[str, object]:
+    return {
+        **_named(transaction.owner),
+        "hash": transaction.tx_hash,
+        "nonce": transaction.nonce,
+        "price_wei": transaction.gas_price_wei,
+    }
+
+
+def _named(key: ActionKey | None) -> dict[str, object]:
+    if key is None:
+        return {"action": "empty transfer"}
+    return {"task": key[0], "action": key[1].value}

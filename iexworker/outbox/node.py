@@ -1,0 +1,113 @@
+"""The outbox's questions to a real node, in few round trips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from iexworker.chain.hub import Hub, head_of, nonce_requests
+from iexworker.chain.rpc import RpcError, quantity
+from iexworker.errors import ChainError
+from iexworker.outbox.actions import Action, ActionKey
+from iexworker.outbox.evidence import Answer, Evidence, Position, answer_of
+from iexworker.outbox.transaction import hash_of
+from iexworker.poco import abi, receipts
+from iexworker.poco.models import ActionKind, ChainReceipt, Nonces
+
+
+class ChainNode:
+    """A hub's node, for one outbox."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def position(self) -> Position:
+        """Read nonces, head and price in one round trip; raises `ChainError`.
+
+        It comes before `evidence`: a nonce that is spent here has its receipt there.
+        """
+        chain_id, latest, pending, head, price = self._hub.rpc.batch(
+            [
+                ("eth_chainId", ()),
+                *nonce_requests(self._hub.wallet),
+                ("eth_getBlockByNumber", ("latest", False)),
+                ("eth_gasPrice", ()),
+            ]
+        )
+        _raise_first((chain_id, latest, pending, head))
+        nonces = Nonces(quantity(latest, "latest nonce"), quantity(pending, "pending nonce"))
+        return Position(quantity(chain_id, "eth_chainId"), nonces, head_of(head), _price(price))
+
+    def evidence(
+        self, hashes: Sequence[str], tasks: Sequence[str], trials: Sequence[Action]
+    ) -> Evidence:
+        """Read receipts and contributions, and try `trials` out, in one round trip.
+
+        Raises `ChainError`; a trial that fails for another reason than its contract counts as fit.
+        """
+        facts = [
+            *(("eth_getTransactionReceipt", (tx_hash,)) for tx_hash in hashes),
+            *(("eth_getTransactionByHash", (tx_hash,)) for tx_hash in hashes),
+            *(self._hub.view_contribution(task) for task in tasks),
+        ]
+        results = self._hub.rpc.batch([*facts, *(self._trial(action) for action in trials)])
+        found, tried = results[: len(facts)], results[len(facts) :]
+        _raise_first(found)
+        count = len(hashes)
+        mined = [receipts.parse(raw) for raw in found[:count]]
+        held = zip(hashes, found[count : 2 * count], strict=True)
+        made = zip(tasks, found[2 * count :], strict=True)
+        return Evidence(
+            receipts={receipt.tx_hash: receipt for receipt in mined if receipt is not None},
+            known=frozenset(tx_hash for tx_hash, raw in held if raw is not None),
+            contributions={task: abi.contribution(raw) for task, raw in made},
+            refusals=dict(_refusals(trials, tried)),
+        )
+
+    def broadcast(self, raw: bytes) -> tuple[Answer, str]:
+        """Give the node signed bytes; returns its answer and its words.
+
+        Raises `ChainError` when there was no answer: the node may have the bytes all the same.
+        """
+        try:
+            said = self._hub.rpc.call("eth_sendRawTransaction", "0x" + raw.hex())
+        except RpcError as error:
+            return answer_of(error.reason), error.reason
+        if str(said).lower() != hash_of(raw):
+            raise ChainError(f"the node calls {hash_of(raw)} by another hash: {said}")
+        return Answer.TAKEN, ""
+
+    def locate(self, kind: ActionKind, task_id: str) -> ChainReceipt | None:
+        """Find the event of an action that was mined without our knowing its transaction."""
+        found = self._hub.event(kind, task_id, self._hub.oldest_block())
+        if found is None or not found.block_number:
+            return None
+        return ChainReceipt(found.block_number, found.tx_hash)
+
+    def _trial(self, action: Action) -> tuple[str, Sequence[object]]:
+        call = {
+            "from": self._hub.wallet,
+            "to": self._hub.configuration.hub_address,
+            "gas": hex(action.gas_limit),
+            "data": "0x" + action.calldata.hex(),
+        }
+        return "eth_call", (call, "latest")
+
+
+def _raise_first(results: Iterable[object]) -> None:
+    for result in results:
+        if isinstance(result, RpcError):
+            raise result
+
+
+def _refusals(
+    trials: Sequence[Action], results: Sequence[object]
+) -> Iterator[tuple[ActionKey, str]]:
+    for action, result in zip(trials, results, strict=True):
+        if isinstance(result, RpcError) and result.reverted:
+            yield action.key, result.reason
+
+
+def _price(result: object) -> int | None:
+    if isinstance(result, RpcError):
+        return None
+    return quantity(result, "eth_gasPrice")

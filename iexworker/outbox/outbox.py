@@ -1,0 +1,333 @@
+"""Sends what must take effect exactly once, whatever crashes in between (design section 4 rule 1).
+
+An action is journalled, then its signed bytes with nonce and hash, then these bytes are broadcast,
+and broadcast again, until the chain has decided. `step` is one pass and waits for no receipt.
+What is decided, and why, is in `verdict.py` and `plan.py`; here it is journalled and done.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from iexworker.errors import ChainError
+from iexworker.outbox import plan, verdict
+from iexworker.outbox.actions import (
+    FREE,
+    Action,
+    ActionKey,
+    ActionState,
+    Entry,
+    Failed,
+    Mined,
+    Pace,
+    Result,
+    Tally,
+    Transaction,
+    TransactionState,
+)
+from iexworker.outbox.event_log import Chronicle
+from iexworker.outbox.evidence import Answer, Node, Position
+from iexworker.outbox.gas import PriceRule
+from iexworker.outbox.ledger import Ledger
+from iexworker.outbox.situation import WATCH_BLOCKS, Facts, Policy, by_owner
+from iexworker.outbox.transaction import Draft, hash_of
+from iexworker.poco.models import ActionKind, ChainConfiguration, Head
+from iexworker.wallet import Wallet
+
+EMPTY_TRANSFER_GAS = 100_000
+"""An empty transfer uses 21,000; rollups add what its data costs on the chain below."""
+
+
+class Outbox:
+    """The one sender of a wallet's transactions. To be used from one thread."""
+
+    def __init__(
+        self,
+        node: Node,
+        ledger: Ledger,
+        wallet: Wallet,
+        configuration: ChainConfiguration,
+        rule: PriceRule,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._node = node
+        self._ledger = ledger
+        self._wallet = wallet
+        self._configuration = configuration
+        self._policy = Policy(rule, configuration.block_time_s)
+        self._clock = clock
+        self._monotonic = monotonic
+        self._results: list[Result] = []
+        self._ended: Counter[TransactionState] = Counter()
+        # What was seen since when, by the monotonic clock; a new process learns it again.
+        self._tried_at: dict[str, float] = {}
+        self._refused_at: dict[ActionKey, float] = {}
+        self._spent_at: dict[int, float] = {}
+        self._underpriced: set[str] = set()
+        self._chronicle = Chronicle()
+        self._watch_from = ledger.newest_block() - WATCH_BLOCKS
+        self._passed_at = -math.inf
+
+    def submit(self, action: Action) -> None:
+        """Journal an action to be done; it is on disk when this returns.
+
+        To submit it again is harmless: one that is done or failed gives its result again. A failed
+        one is taken up anew when it comes with other calldata or a later deadline.
+        """
+        entry = self._ledger.entry(action.key)
+        if entry is None or self._superseded(entry, action):
+            self._ledger.add(action)
+            self._chronicle.wanted(action.key)
+        elif entry.state is not ActionState.OPEN:
+            self._results.append(_result(entry))
+        elif entry.action.deadline_s != action.deadline_s:
+            self._ledger.set_deadline(action)
+
+    def _superseded(self, entry: Entry, action: Action) -> bool:
+        same = entry.action.calldata == action.calldata
+        if entry.state is ActionState.FAILED:
+            return not same or entry.action.deadline_s < action.deadline_s
+        if entry.state is ActionState.DONE or (same and not entry.abandoned):
+            return False
+        # What is signed runs its course first.
+        return not self._ledger.in_flight(action.key)
+
+    def in_flight(self, task_id: str, kind: ActionKind) -> bool:
+        """Tell whether something of the action is signed whose nonce is not known to be spent.
+
+        A contribution of which this is true counts as made.
+        """
+        return self._ledger.in_flight((task_id, kind))
+
+    def abandon(self, task_id: str, kind: ActionKind) -> None:
+        """Say that an action is no longer wanted.
+
+        What is signed may still be mined: the result tells, once the nonce is spent.
+        """
+        self._ledger.abandon((task_id, kind))
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way: an action undecided, or a nonce to be freed."""
+        return bool(self._ledger.open_entries()) or self._ledger.pending() > 0
+
+    @property
+    def pace(self) -> Pace:
+        """How soon to make the next pass."""
+        if self.busy:
+            return Pace.BUSY
+        return Pace.WATCHFUL if self._ledger.transactions(self._watch_from) else Pace.IDLE
+
+    @property
+    def tally(self) -> Tally:
+        """What became of the transactions since this outbox was made."""
+        return Tally(
+            success=self._ended[TransactionState.MINED],
+            failure=self._ended[TransactionState.REVERTED],
+            replaced=self._ended[TransactionState.VOID],
+            pending=self._ledger.pending(),
+        )
+
+    def entry(self, task_id: str, kind: ActionKind) -> Entry | None:
+        """Return where an action stands, None when it was never submitted."""
+        return self._ledger.entry((task_id, kind))
+
+    def forget(self, task_id: str) -> None:
+        """Drop what is kept of a task that has ended."""
+        self._ledger.forget(task_id)
+
+    def step(self) -> list[Result]:
+        """Make one pass and return what it decided; it may take some round trips, no longer.
+
+        Raises `ChainError` when the node cannot be read (nothing is lost, call again later) and
+        `JournalError`.
+        """
+        entries = self._ledger.open_entries()
+        transactions = self._ledger.transactions(self._watch_from)
+        if entries or self._due(transactions):
+            self._forget_all_but(entries, transactions)
+            self._pass(entries, transactions)
+        results, self._results = self._results, []
+        return results
+
+    def _due(self, transactions: Sequence[Transaction]) -> bool:
+        """Tell whether a pass is worth it; what is mined is looked at once a block."""
+        if any(item.state in FREE for item in transactions):
+            return True
+        elapsed_s = self._monotonic() - self._passed_at
+        return bool(transactions) and elapsed_s >= self._policy.block_time_s
+
+    def _pass(self, entries: Sequence[Entry], transactions: Sequence[Transaction]) -> None:
+        position = self._node.position()
+        self._compare_chain(position.chain_id)
+        facts = self._facts(position, entries, transactions)
+        self._passed_at = self._monotonic()
+        self._watch_from = facts.head.number - WATCH_BLOCKS
+        fates = list(verdict.fates(transactions, facts, self._policy))
+        reopened = self._reopen(transactions, fates)
+        transactions = self._settle(transactions, fates)
+        if reopened:
+            return  # the facts were read without these actions
+        entries = self._judge(entries, transactions, facts)
+        for move in plan.moves(entries, transactions, facts, self._policy):
+            self._do(move, facts.head)
+
+    def _forget_all_but(
+        self, entries: Sequence[Entry], transactions: Sequence[Transaction]
+    ) -> None:
+        hashes = {item.tx_hash for item in transactions}
+        self._tried_at = {key: at for key, at in self._tried_at.items() if key in hashes}
+        self._underpriced &= hashes
+        self._chronicle.keep_only(hashes | {entry.action.task_id for entry in entries})
+
+    def _compare_chain(self, chain_id: int) -> None:
+        wanted = self._configuration.chain_id
+        if chain_id != wanted:
+            raise ChainError(
+                f"the node is on chain {chain_id}, the pool on {wanted}: nothing is signed; "
+                "give the worker a node of that chain"
+            )
+
+    def _facts(
+        self, position: Position, entries: Sequence[Entry], transactions: Sequence[Transaction]
+    ) -> Facts:
+        owned = by_owner(transactions)
+        trials = [
+            entry.action
+            for entry in entries
+            if not any(item.state in FREE for item in owned[entry.action.key])
+        ]
+        watched = [item for item in transactions if item.state is not TransactionState.VOID]
+        tasks = sorted({entry.action.task_id for entry in entries})
+        evidence = self._node.evidence([item.tx_hash for item in watched], tasks, trials)
+        now = self._monotonic()
+        self._refused_at = {key: self._refused_at.get(key, now) for key in evidence.refusals}
+        mined = {item.nonce for item in watched if item.tx_hash in evidence.receipts}
+        self._spent_at = {
+            item.nonce: self._spent_at.get(item.nonce, now)
+            for item in watched
+            if item.nonce < position.nonces.latest and item.nonce not in mined
+        }
+        return Facts(
+            wallet=self._wallet.address,
+            now_s=self._clock(),
+            head=position.head,
+            nonces=position.nonces,
+            network_wei=position.network_wei,
+            receipts=evidence.receipts,
+            known=evidence.known,
+            contributions=evidence.contributions,
+            top_nonce=self._ledger.top_nonce(),
+            settled_nonce=self._ledger.settled_nonce(),
+            refusals=evidence.refusals,
+            refused_s={key: now - at for key, at in self._refused_at.items()},
+            spent_s={nonce: now - at for nonce, at in self._spent_at.items()},
+            tried_s={tx_hash: now - at for tx_hash, at in self._tried_at.items()},
+            underpriced=frozenset(self._underpriced),
+        )
+
+    def _settle(
+        self, transactions: Sequence[Transaction], fates: Sequence[verdict.Fate]
+    ) -> list[Transaction]:
+        """Journal what became of transactions and return them as they stand now."""
+        current = {item.tx_hash: item for item in transactions}
+        for fate in fates:
+            before = current[fate.tx_hash]
+            self._ledger.settle(fate.tx_hash, fate.state, fate.block_number)
+            current[fate.tx_hash] = replace(
+                before, state=fate.state, block_number=fate.block_number
+            )
+            self._ended[fate.state] += 1
+            self._chronicle.fate(before, fate)
+        return list(current.values())
+
+    def _reopen(self, transactions: Sequence[Transaction], fates: Sequence[verdict.Fate]) -> bool:
+        """Open the done actions again whose transaction is not mined as it was."""
+        changed = {fate.tx_hash for fate in fates}
+        owners = {
+            item.owner
+            for item in transactions
+            if item.owner and item.state is TransactionState.MINED and item.tx_hash in changed
+        }
+        return any([self._ledger.reopen(owner) for owner in owners])
+
+    def _judge(
+        self, entries: Sequence[Entry], transactions: Sequence[Transaction], facts: Facts
+    ) -> list[Entry]:
+        """Close the actions that the chain has decided and return those that are still open."""
+        owned = by_owner(transactions)
+        still_open: list[Entry] = []
+        for entry in entries:
+            decision = verdict.verdict(entry, owned[entry.action.key], facts, self._policy)
+            if decision is None:
+                still_open.append(entry)
+                if entry.action.key in facts.refusals:
+                    self._chronicle.would_revert(entry, facts.refusals[entry.action.key])
+                continue
+            closed = self._closed(entry, decision)
+            self._ledger.close(closed)
+            self._results.append(_result(closed))
+            self._chronicle.closed(closed)
+        return still_open
+
+    def _closed(self, entry: Entry, decision: verdict.Done | verdict.Over) -> Entry:
+        if isinstance(decision, verdict.Over):
+            return replace(
+                entry, state=ActionState.FAILED, cause=decision.cause, text=decision.text
+            )
+        action = entry.action
+        receipt = decision.receipt or self._node.locate(action.kind, action.task_id)
+        return replace(entry, state=ActionState.DONE, receipt=receipt)
+
+    def _do(self, move: plan.Move, head: Head) -> None:
+        if isinstance(move, plan.Sign):
+            self._send(self._signed(move), head)
+            return
+        if move.at_cap:
+            self._chronicle.at_cap(move.transaction)
+        self._send(move.transaction, head)
+
+    def _signed(self, move: plan.Sign) -> Transaction:
+        """Sign and journal; the bytes are on disk when this returns, and nobody has them yet."""
+        action = move.entry.action if move.entry else None
+        raw = Draft(
+            nonce=move.nonce,
+            gas_price_wei=move.gas_price_wei,
+            gas_limit=action.gas_limit if action else EMPTY_TRANSFER_GAS,
+            to=self._configuration.hub_address if action else self._wallet.address,
+            data=action.calldata if action else b"",
+            chain_id=self._configuration.chain_id,
+        ).signed(self._wallet)
+        owner = action.key if action else None
+        transaction = Transaction(hash_of(raw), move.nonce, owner, move.gas_price_wei, raw)
+        self._ledger.sign(transaction)
+        self._chronicle.signed(transaction)
+        return transaction
+
+    def _send(self, transaction: Transaction, head: Head) -> None:
+        """Broadcast journalled bytes; no answer, or a refusal, is met by the next pass."""
+        try:
+            answer, words = self._node.broadcast(transaction.raw)
+        except ChainError as error:
+            self._chronicle.unanswered(transaction, str(error))
+            return
+        self._tried_at[transaction.tx_hash] = self._monotonic()
+        if answer is Answer.TAKEN:
+            self._ledger.sent(transaction.tx_hash, head.timestamp_s)
+            self._underpriced.discard(transaction.tx_hash)
+            return
+        if answer is Answer.UNDERPRICED:
+            self._underpriced.add(transaction.tx_hash)
+        self._chronicle.refused(transaction, answer, words)
+
+
+def _result(entry: Entry) -> Result:
+    action = entry.action
+    if entry.state is ActionState.DONE:
+        return Mined(action.task_id, action.kind, entry.receipt)
+    return Failed(action.task_id, action.kind, entry.cause, entry.text)

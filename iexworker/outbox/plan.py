@@ -1,0 +1,166 @@
+"""What to sign and what to broadcast next, pure (design section 4 rule 1)."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from iexworker.outbox.actions import FREE, ActionKey, ActionState, Entry, Transaction
+from iexworker.outbox.situation import Facts, Policy, by_owner, shown_done
+from iexworker.outbox.verdict import ineffective
+from iexworker.poco.models import ActionKind
+
+LONGEST_PAUSE_BLOCKS = 16
+"""After a transaction that reverted; the shortest time to reveal is some hundred blocks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """Sign a transaction for `nonce`: an action's, or without one an empty transfer."""
+
+    nonce: int
+    entry: Entry | None
+    gas_price_wei: int
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """Give the node the bytes (again)."""
+
+    transaction: Transaction
+    at_cap: bool = False
+    """The node holds them; a higher price is not allowed, so that only waiting is left."""
+
+
+Move = Sign | Broadcast
+
+
+def moves(
+    entries: Sequence[Entry],
+    transactions: Sequence[Transaction],
+    facts: Facts,
+    policy: Policy,
+) -> list[Move]:
+    """Return what to sign and to broadcast, in the order in which it has to be done."""
+    owned = by_owner(transactions)
+    waiting = [entry for entry in entries if ready(entry, owned[entry.action.key], facts)]
+    waiting.sort(key=urgency)
+    slots: dict[int, list[Transaction]] = defaultdict(list)
+    for transaction in transactions:
+        if transaction.state in FREE and transaction.nonce >= facts.nonces.latest:
+            slots[transaction.nonce].append(transaction)
+    board = _Board(_alive(entries), waiting, facts, policy)
+    floor = max(facts.nonces.pending, facts.nonces.latest)
+    planned: list[Move] = []
+    for nonce in sorted({*slots, *range(floor, max(slots, default=-1))}):
+        planned += board.slot(nonce, slots[nonce]) if nonce in slots else [board.gap(nonce)]
+    first_new = max(floor, facts.top_nonce + 1)
+    planned += (
+        Sign(nonce, entry, board.price_wei) for nonce, entry in enumerate(waiting, start=first_new)
+    )
+    return planned
+
+
+def _alive(entries: Iterable[Entry]) -> dict[ActionKey, Entry]:
+    return {
+        entry.action.key: entry
+        for entry in entries
+        if entry.state is ActionState.OPEN and not entry.abandoned
+    }
+
+
+def ready(entry: Entry, own: Sequence[Transaction], facts: Facts) -> bool:
+    """Tell whether an action may take a nonce now.
+
+    All its nonces are spent, no receipt of it is a success, and its contribution is undone.
+    """
+    action = entry.action
+    if entry.state is not ActionState.OPEN or entry.abandoned or action.key in facts.refusals:
+        return False
+    if any(transaction.state in FREE for transaction in own):
+        return False
+    if shown_done(action, facts.contributions[action.task_id]):
+        return False
+    wasted = ineffective(own)
+    if wasted:
+        # What was refused in one block may pass in a later one; longer pauses save gas.
+        last = max(transaction.block_number or 0 for transaction in wasted)
+        if facts.head.number < last + min(2 ** len(wasted), LONGEST_PAUSE_BLOCKS):
+            return False
+    if action.kind is not ActionKind.REVEAL and action.expired(facts.now_s):
+        return False
+    return not action.expired(facts.head.timestamp_s)
+
+
+def urgency(entry: Entry) -> tuple[bool, int]:
+    """Sort reveals first, then by deadline."""
+    return entry.action.kind is not ActionKind.REVEAL, entry.action.deadline_s
+
+
+@dataclass(slots=True)
+class _Board:
+    """One round of planning: who may send, who still waits for a nonce."""
+
+    alive: Mapping[ActionKey, Entry]
+    waiting: list[Entry]
+    facts: Facts
+    policy: Policy
+
+    @property
+    def price_wei(self) -> int:
+        """What a new transaction is sent at."""
+        return self.policy.rule.price_wei(self.facts.network_wei)
+
+    def gap(self, nonce: int) -> Move:
+        """Plan for a nonce below one of ours that nobody uses: it holds everything above back.
+
+        One that was spent before is free again after a reorganisation, or the node is late: no
+        action is risked on it.
+        """
+        taker = self._taker() if nonce > self.facts.settled_nonce else None
+        return Sign(nonce, taker, self.price_wei)
+
+    def slot(self, nonce: int, rivals: Sequence[Transaction]) -> list[Move]:
+        """Plan for a free nonce of ours; the transaction signed last is the one that is meant."""
+        meant = rivals[-1]
+        higher_wei = self.policy.rule.replacement_wei(meant.gas_price_wei, self.facts.network_wei)
+        if meant.owner is not None and meant.owner not in self.alive:
+            held = any(rival.tx_hash in self.facts.known for rival in rivals)
+            if held and higher_wei is None:
+                return self._again(meant, at_cap=True)
+            price_wei = higher_wei or max(self.price_wei, meant.gas_price_wei)
+            return [Sign(nonce, self._taker(), price_wei)]
+        if not self._stuck(meant):
+            return [] if meant.tx_hash in self.facts.known else self._again(meant)
+        if higher_wei is None:
+            return self._again(meant, at_cap=True)
+        return [Sign(nonce, self.alive[meant.owner] if meant.owner else None, higher_wei)]
+
+    def _taker(self) -> Entry | None:
+        return self.waiting.pop(0) if self.waiting else None
+
+    def _stuck(self, transaction: Transaction) -> bool:
+        """Tell whether blocks went by since the node took it, by the head's time.
+
+        A node may drop without a word what pays too little, and take it again when asked: so the
+        first broadcast counts. After a restart the same bytes go first.
+        """
+        facts = self.facts
+        if transaction.tx_hash in facts.underpriced:
+            return not self._just_tried(transaction)
+        if transaction.sent_head_s is None:
+            return False
+        if transaction.tx_hash not in facts.known and transaction.tx_hash not in facts.tried_s:
+            return False
+        return facts.head.timestamp_s >= transaction.sent_head_s + self.policy.stuck_s
+
+    def _again(self, transaction: Transaction, *, at_cap: bool = False) -> list[Move]:
+        if self._just_tried(transaction):
+            return []
+        return [Broadcast(transaction, at_cap)]
+
+    def _just_tried(self, transaction: Transaction) -> bool:
+        """Tell whether the node has answered to these bytes within a block time."""
+        return self.facts.tried_s.get(transaction.tx_hash, math.inf) < self.policy.block_time_s

@@ -1,0 +1,1 @@
+"""The PoCo protocol, pure: models, hashes, signatures, ABI codec. Import its modules, not this."""

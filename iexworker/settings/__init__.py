@@ -1,0 +1,1 @@
+"""What the operator sets: read from the environment and files, checked, and frozen."""

@@ -1,0 +1,196 @@
+"""The settings: every layer in, one frozen `Settings` out, all problems at once (docs/spec/02).
+
+settings_table.py lists them, settings_layers.py finds their texts, settings_reader.py reads these
+by the Java rules (parsers.py), settings_checks.py warns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from iexworker.errors import SettingsError
+from iexworker.settings.checks import ignored_variables, unknown_names, volatile_folder
+from iexworker.settings.reader import read
+from iexworker.settings.sources import masked
+
+DEFAULT_PASSWORD = "whatever"  # noqa: S105 - upstream's, warned of at start
+
+_FIELDS = {
+    "min_pull_timeout": "min_pull_timeout_s",
+    "max_pull_timeout": "max_pull_timeout_s",
+    "gas_price_cap": "gas_price_cap_wei",
+    "shutdown_grace": "shutdown_grace_s",
+    "app_memory": "app_memory_bytes",
+}
+"""Fields that carry the unit, which their keys leave to the text."""
+
+_UNSET_IS_EMPTY = ("gpus_to_apps", "docker_extra_hosts")
+_LIMITS = (
+    "no_new_privileges",
+    "app_memory_bytes",
+    "app_pids",
+    "app_cpu_quota",
+    "app_network",
+    "app_runtime",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryCredentials:
+    """How to log in to a registry; `address` as it stands in image names, without a scheme."""
+
+    address: str
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator decided; docs/settings.md says what each value does."""
+
+    port: int
+    listen_address: str
+    exposure: frozenset[str]
+    core_url: str
+    """Without a trailing slash."""
+    pool_address: str | None
+    """Lower case."""
+    profile: str
+    """`auto`, `8` or `9`."""
+    reported_version: str | None
+    name: str
+    base_dir: Path
+    cpu_override: int | None
+    gpu_enabled: bool
+    gpus_to_apps: str
+    """`all`, or device numbers or UUIDs separated by commas; empty: none."""
+    node_url_override: str | None
+    developer_logger: bool
+    private_urls_allowed: bool
+    ipfs_gateways: tuple[str, ...]
+    shutdown_grace_s: float
+    docker_host: str
+    docker_network: str
+    docker_extra_hosts: str
+    """`host:ip`, or empty."""
+    registries: tuple[RegistryCredentials, ...]
+    """Those with a login only."""
+    min_pull_timeout_s: float
+    max_pull_timeout_s: float
+    gas_price_multiplier: float
+    """Rounded to single precision, as upstream multiplies by it."""
+    gas_price_cap_wei: int
+    wallet_path: Path
+    wallet_password: str = field(repr=False)
+    window_size: int
+    """-1: unlimited."""
+    log_level: str
+    """As Python's logging names it."""
+    log_json: bool
+    no_new_privileges: bool
+    app_memory_bytes: int | None
+    app_pids: int | None
+    app_cpu_quota: float | None
+    """CPUs."""
+    app_network: str | None
+    app_runtime: str | None
+    tee_max_heap_gb: int
+    sgx_driver_mode: str
+    """`NONE`, `LEGACY` or `NATIVE`."""
+    scone_show_version: bool
+    scone_log_level: str
+    scone_registry: RegistryCredentials
+    las_port: int
+    tdx_secret_provider_agent: Path
+
+    @property
+    def root(self) -> Path:
+        """The worker's own folder: task folders, journal, sockets."""
+        return self.base_dir / self.name
+
+    def task_dir(self, task_id: str) -> Path:
+        """Return the folder of a task; raises ValueError for an id that would leave the root."""
+        if "/" in task_id or task_id in ("", ".", ".."):
+            raise ValueError(f"task id: expected a hex text, got {task_id!r}")
+        return self.root / task_id
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A setting as `iexworker config` shows it."""
+
+    key: str
+    value: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The settings, where each field came from, and what the operator should hear."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+    warnings: tuple[str, ...]
+
+    def lines(self) -> tuple[Line, ...]:
+        """Return every field for show, secrets masked."""
+        return tuple(
+            Line(item.name, _shown(item.name, getattr(self.settings, item.name)), source)
+            for item in fields(self.settings)
+            for source in (self.sources[item.name],)
+        )
+
+
+def load(environ: Mapping[str, str], *, config_dirs: Sequence[Path] | None = None) -> Loaded:
+    """Read the settings; raises SettingsError with every problem, a line each.
+
+    Without `config_dirs` the TOML files are those of `IEXWORKER_CONFIG_DIR`, else of
+    /etc/iexworker, which need not exist.
+    """
+    reading = read(environ, config_dirs)
+    if reading.problems:
+        raise SettingsError(reading.problems)
+    values = {_FIELDS.get(key, key): value for key, value in reading.values.items()}
+    values |= {key: values[key] or "" for key in _UNSET_IS_EMPTY}
+    values["registries"] = tuple(RegistryCredentials(*login) for login in values["registries"])
+    values["scone_registry"] = RegistryCredentials(*values["scone_registry"])
+    settings = Settings(**values)
+    sources = {_FIELDS.get(key, key): source for key, source in reading.sources.items()}
+    names = (*unknown_names(environ, reading.file_keys), *ignored_variables(environ))
+    return Loaded(settings, sources, (*names, *_risks(settings)))
+
+
+def _risks(settings: Settings) -> Iterator[str]:
+    if settings.wallet_password == DEFAULT_PASSWORD:
+        yield (
+            "the wallet's password is the public default: give the wallet another one and set "
+            "IEXEC_WORKER_WALLET_PASSWORD or IEXEC_WORKER_WALLET_PASSWORD_FILE"
+        )
+    if reason := volatile_folder(settings.base_dir):
+        yield (
+            f"the base directory {settings.base_dir} {reason}: journal and results may be lost, "
+            "and stakes with them; set IEXEC_WORKER_BASE_DIR to a lasting folder"
+        )
+    if limits := [name for name in _LIMITS if getattr(settings, name)]:
+        yield (
+            f"limits on apps ({', '.join(limits)}): an app that notices gives another result than "
+            "on other workers, which loses the consensus and the stake"
+        )
+
+
+def _shown(name: str, value: object) -> str:
+    if value is None or value in ("", (), frozenset()):
+        return "(none)"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.7g}"  # the digits that 32 bits hold, as operators wrote them
+    if isinstance(value, RegistryCredentials):
+        login = f"as {value.username}" if value.username else "without a login"
+        return f"{value.address} {login}"
+    if isinstance(value, tuple | frozenset):
+        items = value if isinstance(value, tuple) else sorted(value)
+        return ", ".join(_shown(name, item) for item in items)
+    return masked(str(value), secret=name == "wallet_password")
