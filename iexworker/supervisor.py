@@ -61,7 +61,7 @@ SLOTS_AFTER_S = 0.5
 needs the machine's few cores until then."""
 
 _TURN_S = 1.0
-_SHARED_BY_MANY = ("asyncio", "docker", "iexworker.core.client", "iexworker.task.orders")
+_SHARED_BY_MANY = ("asyncio", "docker", "iexworker.core.client", "iexworker.shared.handoff")
 _WATCHED = (HEARTBEAT, SCHEDULING)
 
 log = logging.getLogger(__name__)

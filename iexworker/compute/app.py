@@ -7,17 +7,17 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from iexworker.compute import arguments, devlog, labels, output
+from iexworker.compute import arguments, devlog, names, output
+from iexworker.compute.blame import Blame, Trouble
 from iexworker.compute.cancellation import Cancellation
 from iexworker.compute.container import Run, Runner, RunStatus
 from iexworker.compute.engine import ContainerSpec, ContainerState
 from iexworker.compute.environment import IEXEC_IN, IEXEC_OUT, app_environment
-from iexworker.compute.faults import Blame, Trouble
 from iexworker.compute.folders import TaskFolder
 from iexworker.compute.limits import host_options
 from iexworker.compute.names import container_name
 from iexworker.compute.streams import Capture
-from iexworker.task.orders import TaskOrder
+from iexworker.shared.handoff import TaskOrder
 
 if TYPE_CHECKING:
     from iexworker.settings.model import Settings
@@ -35,14 +35,14 @@ _CAUSES = {
 
 
 def spec(
-    order: TaskOrder, attempt: int, folder: TaskFolder, settings: Settings, owner: labels.Owner
+    order: TaskOrder, attempt: int, folder: TaskFolder, settings: Settings, owner: names.Owner
 ) -> ContainerSpec:
     """Return the container of the task's app; all that it can see follows the profile."""
     task = order.description
     return ContainerSpec(
         name=container_name(owner.worker, task.task_id),
         image=task.app_image,
-        labels=labels.of(owner, task.task_id, STAGE, attempt),
+        labels=names.labels(owner, task.task_id, STAGE, attempt),
         command=arguments.split(task.params.args),
         environment=app_environment(task, order.profile),
         binds=(f"{folder.input}:{IEXEC_IN}", f"{folder.iexec_out}:{IEXEC_OUT}"),

@@ -15,9 +15,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from iexworker.compute import labels
+from iexworker.compute import names
 from iexworker.compute.cancellation import Cancellation
-from iexworker.compute.deaths import Deaths
+from iexworker.compute.container_watch import Watch
+from iexworker.compute.die_events import Deaths
 from iexworker.compute.engine import (
     ContainerSpec,
     ContainerState,
@@ -25,7 +26,6 @@ from iexworker.compute.engine import (
     EngineRefused,
 )
 from iexworker.compute.streams import Capture
-from iexworker.compute.watch import Watch
 from iexworker.errors import DockerError
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Runner:
         not the app's, and it is run again.
         """
         for found in self._engine.find(_identity(spec)):
-            if found.labels.get(labels.ATTEMPT) != spec.labels[labels.ATTEMPT]:
+            if found.labels.get(names.LABEL_ATTEMPT) != spec.labels[names.LABEL_ATTEMPT]:
                 continue
             if found.running or (found.ended and found.exit_code < _FIRST_SIGNAL_CODE):
                 return found
@@ -167,8 +167,8 @@ class Runner:
         namesake = self._engine.state(spec.name)
         if namesake is None:
             return
-        owner = namesake.labels.get(labels.WALLET)
-        if owner not in (None, spec.labels.get(labels.WALLET)):
+        owner = namesake.labels.get(names.LABEL_WALLET)
+        if owner not in (None, spec.labels.get(names.LABEL_WALLET)):
             raise DockerError(
                 f"the container name {spec.name} is in use by the worker {owner}:"
                 " give the workers of one host different names"
@@ -189,7 +189,10 @@ class Runner:
 
 
 def _identity(spec: ContainerSpec) -> dict[str, str]:
-    return {name: spec.labels[name] for name in (labels.WALLET, labels.TASK, labels.STAGE)}
+    return {
+        name: spec.labels[name]
+        for name in (names.LABEL_WALLET, names.LABEL_TASK, names.LABEL_STAGE)
+    }
 
 
 def _not_started(error: EngineRefused) -> Run:

@@ -21,9 +21,9 @@ import urllib3.exceptions
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.util import Url, make_headers, parse_url
 
-from iexworker.compute.addresses import check_literal, resolve
+from iexworker.compute.address_policy import check_literal, resolve
+from iexworker.compute.blame import Blame, Trouble
 from iexworker.compute.cancellation import Cancellation
-from iexworker.compute.faults import Blame, Trouble
 
 MOST_BYTES = 32 << 30
 """Of one input; far above what the upstream worker, which holds it in memory, can take."""

@@ -19,7 +19,7 @@ import docker.errors
 import requests
 import urllib3.exceptions
 
-from iexworker.compute import labels
+from iexworker.compute import names
 from iexworker.errors import DockerError
 
 CALL_TIMEOUT_S = 60
@@ -233,7 +233,7 @@ class Engine:
 
     def remove_labelled(self, wallet: str, task_id: str) -> int:
         """Kill and remove all of a task's containers; return how many there were."""
-        found = self.find({labels.WALLET: wallet, labels.TASK: task_id})
+        found = self.find({names.LABEL_WALLET: wallet, names.LABEL_TASK: task_id})
         for container in found:
             self.remove(container.id)
         return len(found)

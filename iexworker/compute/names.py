@@ -1,11 +1,24 @@
-"""Names that others rely on: of containers, and of input files inside the app's folder."""
+"""Names and labels of containers, and names of input files inside the app's folder.
+
+Whose container it is, is read from its labels and never guessed from a name. Apps cannot see them.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import dataclass
 
 from iexworker.poco.models import Profile
+
+LABEL_WALLET = "iexworker.wallet"
+LABEL_WORKER = "iexworker.worker"
+LABEL_TASK = "iexworker.task"
+LABEL_STAGE = "iexworker.stage"
+LABEL_BOOT = "iexworker.boot"
+"""The start of the tree under which the container was made."""
+LABEL_ATTEMPT = "iexworker.attempt"
+"""The attempt at the compute step that it belongs to: no other attempt takes it up."""
 
 _NOT_IN_CONTAINER_NAMES = re.compile(r"[^a-zA-Z0-9_.-]")
 _MOST_BYTES = 255
@@ -45,3 +58,25 @@ def _last_component(uri: str) -> str:
     if len(name.encode("utf-8", "surrogatepass")) > _MOST_BYTES:
         raise BadInputName(f"an input file's name has more than {_MOST_BYTES} bytes")
     return name
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose containers these are."""
+
+    wallet: str
+    """Lower case; never empty, or the containers of all workers would be ours."""
+    worker: str
+    boot_id: str
+
+
+def labels(owner: Owner, task_id: str, stage: str, attempt: int) -> dict[str, str]:
+    """Return the labels of a container of `stage`: pre, app or post."""
+    return {
+        LABEL_WALLET: owner.wallet,
+        LABEL_WORKER: owner.worker,
+        LABEL_BOOT: owner.boot_id,
+        LABEL_TASK: task_id,
+        LABEL_STAGE: stage,
+        LABEL_ATTEMPT: str(attempt),
+    }

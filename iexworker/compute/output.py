@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iexworker import durable_files
-from iexworker.compute.faults import of_machine
+from iexworker.compute.blame import of_machine
 from iexworker.compute.folders import TaskFolder
 from iexworker.compute.streams import copy_as_text
 from iexworker.errors import WorkerError

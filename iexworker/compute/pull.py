@@ -8,9 +8,9 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from iexworker.compute.blame import Blame, Trouble
 from iexworker.compute.cancellation import Cancellation, in_background
 from iexworker.compute.engine import Engine, EngineRefused, asking
-from iexworker.compute.faults import Blame, Trouble
 from iexworker.compute.images import DEFAULT_REGISTRY, ImageReference, credentials_for
 from iexworker.errors import DockerError
 

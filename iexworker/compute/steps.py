@@ -15,20 +15,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from iexworker.compute import app, images, output
+from iexworker.compute.blame import PATIENCE_S, Blame, Patience, Trouble
 from iexworker.compute.cancellation import Cancellation, Cancelled
 from iexworker.compute.container import Run, Runner
-from iexworker.compute.data import Inputs, InputsFailed
-from iexworker.compute.deaths import Deaths
+from iexworker.compute.die_events import Deaths
 from iexworker.compute.download import Download
 from iexworker.compute.engine import Engine
-from iexworker.compute.faults import PATIENCE_S, Blame, Patience, Trouble
 from iexworker.compute.folders import TaskFolder
-from iexworker.compute.labels import Owner
+from iexworker.compute.inputs import Inputs, InputsFailed
+from iexworker.compute.names import Owner
 from iexworker.compute.pull import pull
 from iexworker.compute.streams import read_tail
 from iexworker.errors import DockerError
 from iexworker.poco.models import Profile, TaskDescription
-from iexworker.task.orders import StepOutcome, TaskOrder
+from iexworker.shared.handoff import StepOutcome, TaskOrder
 
 if TYPE_CHECKING:
     from iexworker.settings.model import Settings

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from iexworker.task.orders import LOG_TAIL, tail
+from iexworker.shared.handoff import LOG_TAIL, tail
 
 MOST_BYTES = 1 << 30
 """Of each stream; an app that writes more is one that the upstream worker does not survive."""

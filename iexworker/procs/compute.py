@@ -17,7 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from iexworker.compute.cancellation import Cancellation, Cancelled
-from iexworker.compute.workbench import Workbench
+from iexworker.compute.executor import Workbench
 from iexworker.errors import EXIT_INTERNAL
 from iexworker.shared.board import State
 from iexworker.shared.channels import Cancel, Channel, Hello, Message, Order, Stop

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 
-from iexworker.compute import labels
+from iexworker.compute import names
 from iexworker.compute.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -39,8 +39,8 @@ class EngineContainers:
     def owned(self) -> dict[str, str]:
         """Return the id of each container with its task; raises `DockerError`."""
         with self._lock:
-            found = self._engine.find({labels.WALLET: self._wallet})
-        return {container.id: container.labels.get(labels.TASK, "") for container in found}
+            found = self._engine.find({names.LABEL_WALLET: self._wallet})
+        return {container.id: container.labels.get(names.LABEL_TASK, "") for container in found}
 
     def remove(self, container: str) -> None:
         """Kill and remove a container, gone is fine; raises `DockerError`."""

@@ -25,7 +25,8 @@ from iexworker.poco.models import (
     Sighting,
     TaskDescription,
 )
-from iexworker.task import leftovers, orders, rebuild
+from iexworker.shared import handoff
+from iexworker.task import leftovers, rebuild
 from iexworker.task.replicate import Replicate
 
 SETTLE_BLOCKS = 12
@@ -106,7 +107,7 @@ class Contributions:
         over = rebuild.is_over(sighting)
         if over and not folder.is_dir():
             return None  # ended, and nothing to be cleaned up
-        order = await asyncio.to_thread(orders.read_order, folder)
+        order = await asyncio.to_thread(handoff.read_order, folder)
         profile = self.profile() if order is None else order.profile
         authorization = await self._authorization(event, sighting, profile)
         description = None if order is None else order.description

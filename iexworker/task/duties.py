@@ -19,8 +19,8 @@ from iexworker.errors import ChainError, Unavailable
 from iexworker.poco.hashing import result_hash
 from iexworker.poco.models import ContributionStatus, TaskDescription, TaskStatus
 from iexworker.retry import patiently
+from iexworker.shared import handoff
 from iexworker.shared.channels import Outcome
-from iexworker.task import orders
 from iexworker.task.events import (
     AskScheduler,
     DoStep,
@@ -103,7 +103,7 @@ class TaskDuties:
         """Take what a slot has found."""
         step = Step(message.step)
         folder = self._with.folder_of(message.task_id)
-        found = orders.read_outcome(folder, message.step, message.attempt)
+        found = handoff.read_outcome(folder, message.step, message.attempt)
         if found is None:
             # The slot says it is there, so the file was lost or garbled: the step has failed.
             log.error("outcome missing", extra={"task": message.task_id, "step": message.step})
@@ -168,9 +168,9 @@ class TaskDuties:
         if cause is not None or description is None:
             log.warning("task not started", extra={"task": replicate.task_id, "cause": cause})
             return StepDone(effect.step, effect.attempt, ok=False, cause=cause)
-        order = orders.TaskOrder(description, replicate.profile)
+        order = handoff.TaskOrder(description, replicate.profile)
         folder = self._with.folder_of(replicate.task_id)
-        await asyncio.to_thread(orders.write_order, folder, order)
+        await asyncio.to_thread(handoff.write_order, folder, order)
         self._runner.apply(
             replicate.task_id,
             Prepared(
@@ -232,17 +232,17 @@ class TaskDuties:
         description = await self._description(replicate)
         if description is None:
             return "TASK_DESCRIPTION_NOT_FOUND"
-        order = orders.TaskOrder(
+        order = handoff.TaskOrder(
             dataclasses.replace(description, contribution_deadline_s=description.final_deadline_s),
             replicate.profile,
         )
         folder = self._with.folder_of(replicate.task_id)
-        await asyncio.to_thread(orders.write_order, folder, order)
+        await asyncio.to_thread(handoff.write_order, folder, order)
         return None
 
     async def _description(self, replicate: Replicate) -> TaskDescription | None:
         folder = self._with.folder_of(replicate.task_id)
-        order = await asyncio.to_thread(orders.read_order, folder)
+        order = await asyncio.to_thread(handoff.read_order, folder)
         if order is not None:
             return order.description
         staked = replicate.staked
@@ -250,8 +250,8 @@ class TaskDuties:
         until_s = float(deadline_s or time.time() + START_PATIENCE_S)
         description = await patiently(lambda: self._with.chain.describe(replicate), until_s)
         if description is not None:
-            order = orders.TaskOrder(description, replicate.profile)
-            await asyncio.to_thread(orders.write_order, folder, order)
+            order = handoff.TaskOrder(description, replicate.profile)
+            await asyncio.to_thread(handoff.write_order, folder, order)
         return description
 
     async def _upload(self, replicate: Replicate, effect: DoStep) -> StepDone:
@@ -326,9 +326,9 @@ class TaskDuties:
         self._runner.apply(task_id, seen)
 
 
-def _callback_data(folder: Path, found: orders.StepOutcome) -> str | None:
+def _callback_data(folder: Path, found: handoff.StepOutcome) -> str | None:
     """Return the callback data where the deal asks for some: elsewhere it makes finalize revert."""
-    order = orders.read_order(folder)
+    order = handoff.read_order(folder)
     wanted = order is not None and order.description.has_callback
     return found.callback_data if wanted else None
 

@@ -17,7 +17,7 @@ from iexworker.poco.hashing import result_hash
 from iexworker.poco.models import TaskDescription
 from iexworker.results import computed
 from iexworker.results.digest import NoDigest
-from iexworker.task import orders
+from iexworker.shared import handoff
 
 _TASK_ID = re.compile(r"0x[0-9a-f]{64}")
 
@@ -63,8 +63,8 @@ def kept(folder: Path, description: TaskDescription, contributed: str) -> Kept:
 
 def _results(files: TaskFolder, description: TaskDescription) -> Iterator[tuple[str, str | None]]:
     """Yield digests with their callback data, those that are merely read first."""
-    for step in reversed(orders.STEPS):
-        outcome = orders.read_outcome(files.root, step)
+    for step in reversed(handoff.STEPS):
+        outcome = handoff.read_outcome(files.root, step)
         if outcome is not None and outcome.digest is not None:
             yield outcome.digest, outcome.callback_data
     try:

@@ -22,9 +22,9 @@ from iexworker.outbox.gas import PriceRule
 from iexworker.poco.models import Profile, TaskDescription
 from iexworker.retry import patiently, pauses
 from iexworker.settings.model import Settings
+from iexworker.shared import handoff
 from iexworker.shared.board import FactsBoard
 from iexworker.shared.channels import Outcome
-from iexworker.task import orders
 from iexworker.task.contributions import Contributions
 from iexworker.task.demand import Demand, Market
 from iexworker.task.duties import TaskDuties
@@ -269,7 +269,7 @@ class Office:
         def send() -> Answer:
             outcome = None
             if update.with_logs:
-                outcome = orders.read_outcome(self._folder_of(task_id), Step.COMPUTE.value)
+                outcome = handoff.read_outcome(self._folder_of(task_id), Step.COMPUTE.value)
             details = details_of(update, outcome)
             return self._tokens.with_token(
                 lambda: self._client.update_status(task_id, update.status, details)

@@ -10,7 +10,8 @@ from iexworker.core.client import Answer
 from iexworker.core.messages import AnswerKind, Details
 from iexworker.errors import LoginRefused, SchedulerError
 from iexworker.retry import pauses
-from iexworker.task import causes, orders
+from iexworker.shared import handoff
+from iexworker.task import causes
 from iexworker.task.events import Answered
 from iexworker.task.replicate import Update
 from iexworker.task.runner import Runner
@@ -21,7 +22,7 @@ Post = Callable[[str, Update], Awaitable[Answer]]
 """Sends one update; raises `SchedulerError`."""
 
 
-def details_of(update: Update, outcome: orders.StepOutcome | None) -> Details | None:
+def details_of(update: Update, outcome: handoff.StepOutcome | None) -> Details | None:
     """Return the details of an update; the app's output comes from the slot's outcome."""
     found = outcome if update.with_logs else None
     details = Details(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from iexworker.compute.folders import TaskFolder, make_folder
 from iexworker.errors import DockerError
+from iexworker.shared import handoff
 from iexworker.shared.channels import Order, Outcome
-from iexworker.task import orders
 
 DIGEST = "0x" + "d1" * 32
 """Of every result."""
@@ -22,10 +22,10 @@ def finished(folder: TaskFolder, order: Order) -> Outcome:
         digest = DIGEST
         make_folder(folder.output)
         folder.archive.write_bytes(b"zip")
-    outcome = orders.StepOutcome(
+    outcome = handoff.StepOutcome(
         order.task_id, order.step, order.attempt, ok=True, digest=digest, exit_code=0
     )
-    orders.write_outcome(folder.root, outcome)
+    handoff.write_outcome(folder.root, outcome)
     return Outcome(order.task_id, order.step, order.attempt, ok=True)
 
 

@@ -24,7 +24,7 @@ from iexworker.compute.steps import Done, Steps, Tools
 from iexworker.poco.hashing import hex_text, keccak, lenient_bytes
 from iexworker.poco.models import Profile, TaskDescription
 from iexworker.results import digest
-from iexworker.task.orders import StepOutcome, TaskOrder
+from iexworker.shared.handoff import StepOutcome, TaskOrder
 from iexworker.task.replicate import CONTRIBUTABLE_CAUSES
 
 CALLBACK = "0x" + "ca" * 20

@@ -26,10 +26,10 @@ from enginekit import (
 from lifekit import granted
 from teeth import patience_s, shows_teeth
 
-from iexworker.compute import labels
+from iexworker.compute import names
 from iexworker.compute.cancellation import Cancellation, Cancelled
 from iexworker.compute.container import Runner
-from iexworker.compute.deaths import Deaths
+from iexworker.compute.die_events import Deaths
 from iexworker.compute.engine import ContainerSpec, Engine
 from iexworker.compute.streams import Capture
 from iexworker.task.containers import EngineContainers
@@ -58,7 +58,7 @@ class Yard:
         self.bench = Bench(make_settings(folder), new_wallet(), image)
 
     def running(self) -> list[str]:
-        found = self.engine.find({labels.WALLET: self.bench.wallet})
+        found = self.engine.find({names.LABEL_WALLET: self.bench.wallet})
         return [one.name for one in found if one.running]
 
     def run(self, engine: Engine, spec: ContainerSpec, cancellation: Cancellation) -> None:

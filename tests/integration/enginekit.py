@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from iexworker.compute import labels
+from iexworker.compute import names
 from iexworker.compute.engine import ContainerSpec, Engine
 from iexworker.poco.models import ZERO_ADDRESS, DealParams, Profile, TaskDescription
 from iexworker.settings import model as settings
@@ -83,7 +83,7 @@ def new_task() -> str:
 
 def remove_containers(engine: Engine, wallet: str) -> None:
     """Remove what a test has left."""
-    for found in engine.find({labels.WALLET: wallet}):
+    for found in engine.find({names.LABEL_WALLET: wallet}):
         engine.remove(found.id)
 
 
@@ -96,8 +96,8 @@ class Bench:
     image: str
 
     @property
-    def owner(self) -> labels.Owner:
-        return labels.Owner(self.wallet, self.settings.name, "boot")
+    def owner(self) -> names.Owner:
+        return names.Owner(self.wallet, self.settings.name, "boot")
 
     def spec(self, script: str, task_id: str | None = None, attempt: int = 1) -> ContainerSpec:
         """Return a container that runs a shell script."""
@@ -105,7 +105,7 @@ class Bench:
         return ContainerSpec(
             name=f"{self.settings.name}-{task}",
             image=self.image,
-            labels=labels.of(self.owner, task, "app", attempt),
+            labels=names.labels(self.owner, task, "app", attempt),
             command=("/bin/sh", "-c", script),
         )
 

@@ -20,10 +20,10 @@ from enginekit import (
     remove_containers,
 )
 
-from iexworker.compute import labels
+from iexworker.compute import names
 from iexworker.compute.cancellation import Cancellation, Cancelled
 from iexworker.compute.container import NO_EXIT, Run, Runner, RunStatus
-from iexworker.compute.deaths import Deaths
+from iexworker.compute.die_events import Deaths
 from iexworker.compute.engine import ContainerSpec, Engine, EngineRefused
 from iexworker.compute.streams import Capture
 from iexworker.errors import DockerError
@@ -88,7 +88,7 @@ class World:
         return (self.folder / "err").read_text()
 
     def left(self) -> int:
-        return len(self.engine.find({labels.WALLET: self.bench.wallet}))
+        return len(self.engine.find({names.LABEL_WALLET: self.bench.wallet}))
 
 
 @pytest.fixture
@@ -244,9 +244,9 @@ def test_a_java_workers_leftover_of_that_name_is_removed(world: World) -> None:
 
 def test_a_container_of_another_worker_is_left_alone(world: World) -> None:
     spec = world.bench.spec("true")
-    owner = labels.Owner(new_wallet(), "other", "boot")
+    owner = names.Owner(new_wallet(), "other", "boot")
     other = ContainerSpec(
-        spec.name, spec.image, labels.of(owner, new_task(), "app", 1), command=("/bin/true",)
+        spec.name, spec.image, names.labels(owner, new_task(), "app", 1), command=("/bin/true",)
     )
     container = world.engine.create(other)
     try:

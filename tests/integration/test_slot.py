@@ -25,13 +25,14 @@ from enginekit import (
     remove_containers,
 )
 
-from iexworker.compute import labels
+from iexworker.compute import names
 from iexworker.compute.engine import Engine
 from iexworker.compute.folders import TaskFolder
 from iexworker.poco.models import Profile, TaskDescription
 from iexworker.procs import compute
 from iexworker.procs.context import Channels, Context, compute_role, roles
 from iexworker.secrets import Secrets
+from iexworker.shared import handoff
 from iexworker.shared.board import Board, State
 from iexworker.shared.channels import (
     Cancel,
@@ -45,7 +46,6 @@ from iexworker.shared.channels import (
     Token,
 )
 from iexworker.shared.ring import Ring
-from iexworker.task import orders
 
 pytest_plugins = ["enginekit"]
 pytestmark = pytest.mark.docker
@@ -122,7 +122,7 @@ class Partners:
         """Write the order of a new task to its folder."""
         description = self.bench.task(script)
         folder = self.bench.settings.task_dir(description.task_id)
-        orders.write_order(folder, orders.TaskOrder(description, Profile.V9))
+        handoff.write_order(folder, handoff.TaskOrder(description, Profile.V9))
         return description
 
     def send(self, task: TaskDescription, attempt: int = 1, step: str = "compute") -> Order:
@@ -140,8 +140,8 @@ class Partners:
             return True
         return False
 
-    def found(self, task: TaskDescription, step: str = "compute") -> orders.StepOutcome:
-        outcome = orders.read_outcome(self.bench.settings.task_dir(task.task_id), step)
+    def found(self, task: TaskDescription, step: str = "compute") -> handoff.StepOutcome:
+        outcome = handoff.read_outcome(self.bench.settings.task_dir(task.task_id), step)
         assert outcome is not None
         return outcome
 
@@ -152,7 +152,7 @@ class Partners:
         return self.context.board.entry(ROLE).read().state
 
     def containers(self) -> int:
-        return len(self.engine.find({labels.WALLET: self.bench.wallet}))
+        return len(self.engine.find({names.LABEL_WALLET: self.bench.wallet}))
 
 
 @pytest.fixture
@@ -265,7 +265,7 @@ def test_a_cancelled_task_ends_silently_and_the_next_is_done(partners: Partners)
     following = partners.task(WRITE_RESULT)
     partners.send(following)
     assert partners.hear() == Outcome(following.task_id, "compute", 1, ok=True)
-    assert orders.read_outcome(partners.folder(task).root, "compute") is None
+    assert handoff.read_outcome(partners.folder(task).root, "compute") is None
     eventually(lambda: partners.containers() == 0, "the removal")
 
 
@@ -311,7 +311,7 @@ def test_scheduling_that_does_not_listen_gets_its_answer_later(
             partners.outcomes.put_nowait(filler)
     task = partners.task(WRITE_RESULT)
     partners.send(task)
-    path = orders.outcome_path(partners.folder(task).root, "compute")
+    path = handoff.outcome_path(partners.folder(task).root, "compute")
     eventually(path.exists, "the outcome")
     eventually(lambda: "does not listen" in caplog.text, "the complaint")
     while not partners.outcomes.empty():

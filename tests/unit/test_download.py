@@ -10,9 +10,9 @@ import pytest
 from fileserver import Handler, Server, file_server
 
 from iexworker.compute import download
+from iexworker.compute.blame import Blame, Trouble
 from iexworker.compute.cancellation import Cancellation, Cancelled
 from iexworker.compute.download import Download
-from iexworker.compute.faults import Blame, Trouble
 
 BODY = b"some data"
 

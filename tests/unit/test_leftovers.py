@@ -8,9 +8,9 @@ from lostdata import DIGEST, OTHER_DIGEST, TASK, describe
 from iexworker.compute.folders import TaskFolder
 from iexworker.compute.output import post_compute
 from iexworker.poco.hashing import keccak, result_hash
+from iexworker.shared.handoff import StepOutcome, write_outcome
 from iexworker.task import leftovers
 from iexworker.task.leftovers import Kept
-from iexworker.task.orders import StepOutcome, write_outcome
 
 HASH = result_hash(TASK, DIGEST)
 

@@ -9,7 +9,7 @@ import pytest
 from taskdata import TASK, description
 
 from iexworker.compute import output
-from iexworker.compute.faults import Trouble
+from iexworker.compute.blame import Trouble
 from iexworker.compute.folders import TaskFolder
 from iexworker.compute.output import PostComputeFailed
 from iexworker.poco.models import Profile

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from iexworker.compute.faults import Blame
+from iexworker.compute.blame import Blame
 from iexworker.compute.images import ImageReference
 from iexworker.compute.pull import _without_names, blame_for
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from iexworker.compute import streams
 from iexworker.compute.streams import Capture, copy_as_text, read_tail
-from iexworker.task.orders import LOG_TAIL
+from iexworker.shared.handoff import LOG_TAIL
 
 
 def frame(stream: int, data: bytes) -> bytes:

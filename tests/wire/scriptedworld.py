@@ -39,8 +39,8 @@ from iexworker.poco.models import (
     TaskStatus,
     TaskView,
 )
+from iexworker.shared import handoff as papers
 from iexworker.shared.channels import Channel, Hello, Order, Outcome
-from iexworker.task import orders as papers
 from iexworker.task.containers import EngineContainers
 from iexworker.task.desk import Desk
 from iexworker.task.replicate import CONTRIBUTABLE_CAUSES, STATUSES, Replicate, Step

@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 from enginekit import ADDRESS, PROFILES, Bench, make_settings, new_wallet, remove_containers
 
-from iexworker.compute import labels
+from iexworker.compute import names
 from iexworker.compute.cancellation import Cancellation
 from iexworker.compute.container import Runner
-from iexworker.compute.deaths import Deaths
+from iexworker.compute.die_events import Deaths
 from iexworker.compute.engine import Engine
 from iexworker.compute.folders import TaskFolder
 from iexworker.compute.steps import Done, Steps, Tools
 from iexworker.poco.models import Profile, TaskDescription
-from iexworker.task.orders import StepOutcome, TaskOrder
+from iexworker.shared.handoff import StepOutcome, TaskOrder
 
 V8, V9 = PROFILES
 NO_IMAGE = {
@@ -78,7 +78,7 @@ class World:
         return TaskFolder(self.bench.settings.task_dir(task.task_id))
 
     def containers(self) -> int:
-        return len(self.engine.find({labels.WALLET: self.bench.wallet}))
+        return len(self.engine.find({names.LABEL_WALLET: self.bench.wallet}))
 
 
 @pytest.fixture

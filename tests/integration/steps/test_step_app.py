@@ -19,7 +19,7 @@ from iexworker.poco.models import Profile
 from iexworker.sandbox import ports
 from iexworker.sandbox.registry import HOST, LOGIN, Registry
 from iexworker.settings.model import RegistryCredentials
-from iexworker.task.orders import StepOutcome
+from iexworker.shared.handoff import StepOutcome
 
 pytest_plugins = ["enginekit", "stepworld"]
 pytestmark = pytest.mark.docker

@@ -17,7 +17,7 @@ from stepworld import V8, V9, World, http_server
 from iexworker.compute.cancellation import Cancelled
 from iexworker.compute.engine import Engine
 from iexworker.poco.models import DealParams, Profile
-from iexworker.task.orders import StepOutcome
+from iexworker.shared.handoff import StepOutcome
 
 pytest_plugins = ["enginekit", "stepworld"]
 pytestmark = pytest.mark.docker

@@ -10,7 +10,7 @@ from enginekit import PROFILES
 from stepworld import World, http_server
 
 from iexworker.poco.models import DealParams, Profile, TaskDescription
-from iexworker.task.orders import StepOutcome
+from iexworker.shared.handoff import StepOutcome
 
 pytest_plugins = ["enginekit", "stepworld"]
 pytestmark = pytest.mark.docker

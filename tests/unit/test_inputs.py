@@ -9,11 +9,11 @@ import pytest
 from fileserver import Handler, Server, Waits, file_server
 from taskdata import TASK, description
 
+from iexworker.compute.blame import Blame, Patience, Trouble
 from iexworker.compute.cancellation import Cancellation
-from iexworker.compute.data import Inputs, InputsFailed
 from iexworker.compute.download import Download
-from iexworker.compute.faults import Blame, Patience, Trouble
 from iexworker.compute.folders import TaskFolder
+from iexworker.compute.inputs import Inputs, InputsFailed
 from iexworker.poco.models import DealParams, Profile, TaskDescription
 
 BODY = b"a dataset"

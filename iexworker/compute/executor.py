@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from iexworker.compute.cancellation import Cancellation, Cancelled
 from iexworker.compute.container import Runner
-from iexworker.compute.deaths import Deaths
+from iexworker.compute.die_events import Deaths
 from iexworker.compute.engine import Engine
-from iexworker.compute.labels import Owner
+from iexworker.compute.names import Owner
 from iexworker.compute.steps import UNKNOWN, Done, Steps, Tools
 from iexworker.errors import DockerError
+from iexworker.shared import handoff
 from iexworker.shared.channels import Message, Order, Outcome
+from iexworker.shared.handoff import StepOutcome
 from iexworker.shared.ring import Stage
-from iexworker.task import orders
-from iexworker.task.orders import StepOutcome
 
 if TYPE_CHECKING:
     from iexworker.procs.context import Context
@@ -52,7 +52,7 @@ class Workbench:
     def serve(self, message: Order, cancellation: Cancellation) -> None:
         """Do what the order says, or answer again; raises `Cancelled`."""
         folder = self._settings.task_dir(message.task_id)
-        known = orders.read_outcome(folder, message.step, message.attempt)
+        known = handoff.read_outcome(folder, message.step, message.attempt)
         if known is not None:
             self._tell(known)
             if message.step == "compute":
@@ -72,8 +72,8 @@ class Workbench:
 
     def _perform(self, message: Order, cancellation: Cancellation) -> Done:
         folder = self._settings.task_dir(message.task_id)
-        order = orders.read_order(folder)
-        if order is None or message.step not in orders.STEPS:
+        order = handoff.read_order(folder)
+        if order is None or message.step not in handoff.STEPS:
             return Done(_unable(message, f"no order for step {message.step!r} in {folder}"))
         return Steps(self._tools(), order, message.attempt, cancellation).perform(message.step)
 
@@ -82,7 +82,7 @@ class Workbench:
         folder = self._settings.task_dir(outcome.task_id)
         while True:
             try:
-                orders.write_outcome(folder, outcome)
+                handoff.write_outcome(folder, outcome)
                 return
             except FileNotFoundError:
                 # Purged meanwhile: nobody wants the outcome, and the folder must not come back.

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from iexworker.compute.ipfs import gateway_urls, is_content_address
+from iexworker.compute.inputs import gateway_urls, is_content_address
 
 V0 = "QmW2WQi7j6c7UgJTarActp7tDNikE4B2qXtFCfLPdsgaTQ"
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from docker.types import CancellableStream
 
-from iexworker.compute import labels
+from iexworker.compute import names
 from iexworker.compute.engine import Engine, asking
 from iexworker.errors import DockerError
 
@@ -95,7 +95,7 @@ class Deaths:
         filters = {
             "type": "container",
             "event": "die",
-            "label": f"{labels.WALLET}={self._wallet}",
+            "label": f"{names.LABEL_WALLET}={self._wallet}",
         }
         try:
             with asking("events"):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from fileserver import Waits
 
-from iexworker.compute.faults import Blame, Patience, Trouble, of_machine
+from iexworker.compute.blame import Blame, Patience, Trouble, of_machine
 from iexworker.errors import DockerError
 
 

@@ -12,7 +12,7 @@ import select
 import time
 
 from iexworker.compute.cancellation import Cancellation
-from iexworker.compute.deaths import Deaths
+from iexworker.compute.die_events import Deaths
 from iexworker.compute.engine import Engine, EngineRefused, OutputStream
 from iexworker.compute.streams import Capture
 from iexworker.errors import DockerError

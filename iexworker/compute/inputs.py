@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from iexworker import durable_files
+from iexworker.compute.blame import Blame, Patience, Trouble
 from iexworker.compute.download import Download, shown
-from iexworker.compute.faults import Blame, Patience, Trouble
 from iexworker.compute.folders import TaskFolder
-from iexworker.compute.ipfs import gateway_urls, is_content_address
 from iexworker.compute.names import BadInputName, input_file_name
 from iexworker.errors import WorkerError
 from iexworker.poco.models import Profile, TaskDescription
@@ -20,6 +20,18 @@ log = logging.getLogger(__name__)
 DATASET_DOWNLOAD_FAILED = "DATASET_FILE_DOWNLOAD_FAILED"
 DATASET_BAD_CHECKSUM = "DATASET_FILE_BAD_CHECKSUM"
 INPUT_DOWNLOAD_FAILED = "INPUT_FILES_DOWNLOAD_FAILED"
+
+_BASE58 = "[1-9A-HJ-NP-Za-km-z]"
+_V0 = re.compile(rf"/(?:ipfs|p2p)/(?:Qm{_BASE58}{{44}}|1{_BASE58}{{8,}})")
+_V1 = re.compile(
+    r"/ipfs/(?:"
+    r"b[a-z2-7]{8,}"  # base32
+    r"|B[A-Z2-7]{8,}"
+    r"|k[a-z0-9]{8,}"  # base36
+    r"|f[0-9a-f]{8,}"  # base16
+    rf"|z{_BASE58}{{8,}}"  # base58btc
+    r"|[mu][A-Za-z0-9+/_-]{8,})"  # base64, base64url
+)
 
 
 class InputsFailed(WorkerError):
@@ -101,3 +113,13 @@ class Inputs:
     def _keep(self, name: str) -> None:
         self.folder.download.chmod(0o644)
         self.folder.download.replace(self.folder.input / name)
+
+
+def is_content_address(location: str) -> bool:
+    """Whether the location is a path of IPFS instead of a URL."""
+    return bool(_V0.fullmatch(location) or _V1.fullmatch(location))
+
+
+def gateway_urls(location: str, gateways: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the URLs at which the content may be had, in the order to try."""
+    return tuple(gateway.rstrip("/") + location for gateway in gateways)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from iexworker.compute.addresses import check_literal, is_public, resolve
-from iexworker.compute.faults import Blame, Trouble
+from iexworker.compute.address_policy import check_literal, is_public, resolve
+from iexworker.compute.blame import Blame, Trouble
 
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1"])

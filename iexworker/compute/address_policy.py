@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 
-from iexworker.compute.faults import Blame, Trouble
+from iexworker.compute.blame import Blame, Trouble
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _UNKNOWN_NAME = {socket.EAI_NONAME, socket.EAI_NODATA}
