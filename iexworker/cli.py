@@ -134,7 +134,7 @@ def _run(options: argparse.Namespace) -> int:
         log.warning("setting to look at", extra={"reason": warning})
 
     from iexworker.settings.model import load
-    from iexworker.supervisor import Supervisor
+    from iexworker.supervisor.supervisor import Supervisor
 
     try:
         supervisor = Supervisor(
@@ -165,7 +165,8 @@ def _config(_options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from iexworker import control, status
+    from iexworker import control
+    from iexworker.supervisor import status
 
     report = control.ask(_root(), "status")
     if options.json:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from iexworker.compute import names
 from iexworker.compute.cancellation import Cancellation
 from iexworker.compute.container_watch import Watch
-from iexworker.compute.die_events import Deaths
+from iexworker.compute.die_events import DieEvents
 from iexworker.compute.engine import (
     ContainerSpec,
     ContainerState,
@@ -64,7 +64,7 @@ class Run:
 class Runner:
     """Runs containers, one at a time, for one process."""
 
-    def __init__(self, engine: Engine, deaths: Deaths) -> None:
+    def __init__(self, engine: Engine, deaths: DieEvents) -> None:
         self._engine = engine
         self._deaths = deaths
 

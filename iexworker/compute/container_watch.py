@@ -12,7 +12,7 @@ import select
 import time
 
 from iexworker.compute.cancellation import Cancellation
-from iexworker.compute.die_events import Deaths
+from iexworker.compute.die_events import DieEvents
 from iexworker.compute.engine import Engine, EngineRefused, OutputStream
 from iexworker.compute.streams import Capture
 from iexworker.errors import DockerError
@@ -34,7 +34,7 @@ class Watch:
     def __init__(
         self,
         engine: Engine,
-        deaths: Deaths,
+        deaths: DieEvents,
         container: str,
         stream: OutputStream | None,
         capture: Capture,

@@ -25,7 +25,7 @@ _OVERLAP_S = 2
 _MOST_KEPT = 256
 
 
-class Deaths:
+class DieEvents:
     """Exit codes by container id, filled by a thread of its own; made after the fork."""
 
     def __init__(self, address: str, wallet: str) -> None:

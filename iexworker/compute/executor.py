@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from iexworker.compute.cancellation import Cancellation, Cancelled
 from iexworker.compute.container import Runner
-from iexworker.compute.die_events import Deaths
+from iexworker.compute.die_events import DieEvents
 from iexworker.compute.engine import Engine
 from iexworker.compute.names import Owner
 from iexworker.compute.steps import UNKNOWN, Done, Steps, Tools
@@ -33,7 +33,7 @@ _INSPECT_S = 3.0
 _INSPECT_PAUSE_S = 0.05
 
 
-class Workbench:
+class Executor:
     """What the step's thread works with; one thread at a time."""
 
     def __init__(self, context: Context, slot: int) -> None:
@@ -133,7 +133,7 @@ class Workbench:
             address = self._settings.docker_host
             engine = Engine(address)
             owner = self._owner()
-            deaths = Deaths(address, owner.wallet)
+            deaths = DieEvents(address, owner.wallet)
             self._tools_made = Tools(
                 settings=self._settings,
                 owner=owner,

@@ -18,7 +18,7 @@ from iexworker.compute import app, images, output
 from iexworker.compute.blame import PATIENCE_S, Blame, Patience, Trouble
 from iexworker.compute.cancellation import Cancellation, Cancelled
 from iexworker.compute.container import Run, Runner
-from iexworker.compute.die_events import Deaths
+from iexworker.compute.die_events import DieEvents
 from iexworker.compute.download import Download
 from iexworker.compute.engine import Engine
 from iexworker.compute.folders import TaskFolder
@@ -57,7 +57,7 @@ class Tools:
     settings: Settings
     owner: Owner
     engine: Engine
-    deaths: Deaths
+    deaths: DieEvents
     runner: Runner
     scheduler_answers: Callable[[], bool]
     network_patience_s: float = PATIENCE_S

@@ -25,7 +25,7 @@ _TROUBLES: Mapping[TransactionState, str] = {
 }
 
 
-class Chronicle:
+class EventLog:
     """Tells what happens to transactions; what stays as it is, is told once."""
 
     def __init__(self) -> None:

@@ -29,7 +29,7 @@ from iexworker.outbox.actions import (
     Transaction,
     TransactionState,
 )
-from iexworker.outbox.event_log import Chronicle
+from iexworker.outbox.event_log import EventLog
 from iexworker.outbox.evidence import Answer, Node, Position
 from iexworker.outbox.gas import PriceRule
 from iexworker.outbox.ledger import Ledger
@@ -69,7 +69,7 @@ class Outbox:
         self._refused_at: dict[ActionKey, float] = {}
         self._spent_at: dict[int, float] = {}
         self._underpriced: set[str] = set()
-        self._chronicle = Chronicle()
+        self._event_log = EventLog()
         self._watch_from = ledger.newest_block() - WATCH_BLOCKS
         self._passed_at = -math.inf
 
@@ -82,7 +82,7 @@ class Outbox:
         entry = self._ledger.entry(action.key)
         if entry is None or self._superseded(entry, action):
             self._ledger.add(action)
-            self._chronicle.wanted(action.key)
+            self._event_log.wanted(action.key)
         elif entry.state is not ActionState.OPEN:
             self._results.append(_result(entry))
         elif entry.action.deadline_s != action.deadline_s:
@@ -183,7 +183,7 @@ class Outbox:
         hashes = {item.tx_hash for item in transactions}
         self._tried_at = {key: at for key, at in self._tried_at.items() if key in hashes}
         self._underpriced &= hashes
-        self._chronicle.keep_only(hashes | {entry.action.task_id for entry in entries})
+        self._event_log.keep_only(hashes | {entry.action.task_id for entry in entries})
 
     def _compare_chain(self, chain_id: int) -> None:
         wanted = self._configuration.chain_id
@@ -243,7 +243,7 @@ class Outbox:
                 before, state=fate.state, block_number=fate.block_number
             )
             self._ended[fate.state] += 1
-            self._chronicle.fate(before, fate)
+            self._event_log.fate(before, fate)
         return list(current.values())
 
     def _reopen(self, transactions: Sequence[Transaction], fates: Sequence[verdict.Fate]) -> bool:
@@ -267,12 +267,12 @@ class Outbox:
             if decision is None:
                 still_open.append(entry)
                 if entry.action.key in facts.refusals:
-                    self._chronicle.would_revert(entry, facts.refusals[entry.action.key])
+                    self._event_log.would_revert(entry, facts.refusals[entry.action.key])
                 continue
             closed = self._closed(entry, decision)
             self._ledger.close(closed)
             self._results.append(_result(closed))
-            self._chronicle.closed(closed)
+            self._event_log.closed(closed)
         return still_open
 
     def _closed(self, entry: Entry, decision: verdict.Done | verdict.Over) -> Entry:
@@ -289,7 +289,7 @@ class Outbox:
             self._send(self._signed(move), head)
             return
         if move.at_cap:
-            self._chronicle.at_cap(move.transaction)
+            self._event_log.at_cap(move.transaction)
         self._send(move.transaction, head)
 
     def _signed(self, move: plan.Sign) -> Transaction:
@@ -306,7 +306,7 @@ class Outbox:
         owner = action.key if action else None
         transaction = Transaction(hash_of(raw), move.nonce, owner, move.gas_price_wei, raw)
         self._ledger.sign(transaction)
-        self._chronicle.signed(transaction)
+        self._event_log.signed(transaction)
         return transaction
 
     def _send(self, transaction: Transaction, head: Head) -> None:
@@ -314,7 +314,7 @@ class Outbox:
         try:
             answer, words = self._node.broadcast(transaction.raw)
         except ChainError as error:
-            self._chronicle.unanswered(transaction, str(error))
+            self._event_log.unanswered(transaction, str(error))
             return
         self._tried_at[transaction.tx_hash] = self._monotonic()
         if answer is Answer.TAKEN:
@@ -323,7 +323,7 @@ class Outbox:
             return
         if answer is Answer.UNDERPRICED:
             self._underpriced.add(transaction.tx_hash)
-        self._chronicle.refused(transaction, answer, words)
+        self._event_log.refused(transaction, answer, words)
 
 
 def _result(entry: Entry) -> Result:

@@ -17,7 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from iexworker.compute.cancellation import Cancellation, Cancelled
-from iexworker.compute.executor import Workbench
+from iexworker.compute.executor import Executor
 from iexworker.errors import EXIT_INTERNAL
 from iexworker.shared.board import State
 from iexworker.shared.channels import Cancel, Channel, Hello, Message, Order, Stop
@@ -47,7 +47,7 @@ class Slot:
             raise ValueError(f"{context.role} has no slot")
         self._context = context
         self._orders = context.channels.orders[context.slot]
-        self._workbench = Workbench(context, context.slot)
+        self._workbench = Executor(context, context.slot)
         self._entry = context.board.entry(context.role)
         self._waiting: deque[Order | Cancel] = deque()
         self._job: Job | None = None
@@ -143,7 +143,7 @@ class Slot:
 class Job:
     """One order, or one cancel of what no thread works on, in a thread of its own."""
 
-    def __init__(self, workbench: Workbench, message: Order | Cancel) -> None:
+    def __init__(self, workbench: Executor, message: Order | Cancel) -> None:
         self.task_id = message.task_id
         self.done = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._workbench = workbench

@@ -20,6 +20,7 @@ SCHEDULING = "scheduling"
 HEARTBEAT = "heartbeat"
 HTTP = "http"
 SLOT_PREFIX = "compute-"
+WALLET_PASSWORD = "wallet_password"  # noqa: S105 - the name of a secret, not the secret
 
 
 def compute_role(slot: int) -> str:
@@ -96,3 +97,6 @@ class Context:
         except queue.Empty:
             return None
         return message if isinstance(message, Stop) else None
+
+
+"""What `Context.secrets` knows the keystore's password as."""

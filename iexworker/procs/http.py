@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from iexworker.errors import SettingsError
 from iexworker.shared.board import State
-from iexworker.web.source import Source
+from iexworker.web.worker_view import Source
 
 if TYPE_CHECKING:
     from iexworker.procs.context import Context

@@ -21,20 +21,19 @@ from iexworker.core.client import SchedulerClient
 from iexworker.core.login import Tokens
 from iexworker.core.messages import Registration
 from iexworker.core.session import Session
-from iexworker.procs.context import SCHEDULING, Context
+from iexworker.procs.context import SCHEDULING, WALLET_PASSWORD, Context
+from iexworker.scheduling.connection import Connection, Line
+from iexworker.scheduling.containers import EngineContainers
+from iexworker.scheduling.probes import HostProbe
+from iexworker.scheduling.service import Service, import_gateway
+from iexworker.scheduling.slots import Slots
 from iexworker.settings.model import Settings
 from iexworker.shared.board import State
 from iexworker.shared.channels import Channel, Outcome
-from iexworker.supervisor import WALLET_PASSWORD
-from iexworker.task.containers import EngineContainers
-from iexworker.task.office import JOURNAL_NAME, Office, import_desk
-from iexworker.task.probes import HostProbe
-from iexworker.task.relations import Line, Relations
-from iexworker.task.setaside import open_journal
-from iexworker.task.slots import Slots
+from iexworker.task.journal import JOURNAL_NAME, open_journal
 
 if TYPE_CHECKING:
-    from iexworker.task.desk import Desk
+    from iexworker.scheduling.chain_gateway import ChainGateway
 
 TURN_S = 1.0
 LEAVE_S = 1.5
@@ -47,7 +46,7 @@ log = logging.getLogger(__name__)
 class Outside:
     """Chain and Docker, which the replay of recordings scripts: there nothing else can."""
 
-    desk_class: Callable[[], type[Desk]] = import_desk
+    gateway_class: Callable[[], type[ChainGateway]] = import_gateway
     containers_class: type[EngineContainers] = EngineContainers
 
 
@@ -93,7 +92,7 @@ class Scheduling:
             fail_fast=context.fail_fast,
         )
         self._slots = Slots(context.channels.orders, self._outcome)
-        self._office = Office(
+        self._service = Service(
             settings,
             wallet,
             journal,
@@ -103,7 +102,7 @@ class Scheduling:
             self._slots,
             containers,
             self._host,
-            outside.desk_class,
+            outside.gateway_class,
             fail_fast=context.fail_fast,
         )
         session = Session(
@@ -113,15 +112,15 @@ class Scheduling:
             profile=settings.profile,
             reported_version=settings.reported_version,
         )
-        self._relations = Relations(
+        self._connection = Connection(
             Line(client, tokens, session, context.channels.tokens),
             journal,
             facts,
             wallet.address,
-            self._office.notify,
+            self._service.notify,
             fail_fast=context.fail_fast,
         )
-        self._office.bind(self._relations)
+        self._service.bind(self._connection)
 
     async def serve(self) -> None:
         """Serve until the stop is done."""
@@ -131,7 +130,7 @@ class Scheduling:
         async with asyncio.TaskGroup() as group:
             loops = [
                 group.create_task(loop)
-                for loop in (self._relations.run(), self._office.run(), self._host.run())
+                for loop in (self._connection.run(), self._service.run(), self._host.run())
             ]
             await self._turn_until_stopped()
             for task in loops:
@@ -143,7 +142,7 @@ class Scheduling:
         for index, channel in enumerate(channels.outcomes):
             loop.add_reader(channel.fileno(), self._hear_slot, index, channel)
         events = channels.heartbeat_events
-        loop.add_reader(events.fileno(), self._relations.hear_heartbeat, events)
+        loop.add_reader(events.fileno(), self._connection.hear_heartbeat, events)
 
     def _hear_slot(self, index: int, channel: Channel) -> None:
         while True:
@@ -154,21 +153,21 @@ class Scheduling:
             self._slots.heard(index, message)
 
     def _outcome(self, message: Outcome) -> None:
-        self._office.outcome(message)
+        self._service.outcome(message)
 
     async def _turn_until_stopped(self) -> None:
         """Turn the small wheels; return when the parent's grace is over or nothing is left."""
         until_s: float | None = None
-        while until_s is None or (time.monotonic() < until_s and not self._office.idle()):
+        while until_s is None or (time.monotonic() < until_s and not self._service.idle()):
             self._entry.tick()
             self._slots.retry()
-            self._relations.share_token()
-            self._office.show()
+            self._connection.share_token()
+            self._service.show()
             stop = self._context.stop_order()
             if stop is not None and until_s is None:
                 until_s = time.monotonic() + stop.grace_s - LEAVE_S
                 self._entry.write(state=State.STOPPING)
-                self._office.drain()
+                self._service.drain()
             await asyncio.sleep(TURN_S)
 
 

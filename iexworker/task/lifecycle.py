@@ -13,7 +13,7 @@ from dataclasses import replace
 from iexworker.core.messages import AbortCause, AnswerKind, NotificationType, ReplicateStatus
 from iexworker.poco.hashing import result_hash
 from iexworker.poco.models import TaskStatus
-from iexworker.task import watch
+from iexworker.task import chain_rules
 from iexworker.task.events import (
     Answered,
     DoStep,
@@ -32,14 +32,6 @@ from iexworker.task.events import (
     StopWork,
     Transact,
 )
-from iexworker.task.moves import (
-    Change,
-    abort,
-    begin_redo,
-    begin_step,
-    reveal_allowed,
-    upload_allowed,
-)
 from iexworker.task.replicate import (
     CONTRIBUTABLE_CAUSES,
     STATUSES,
@@ -49,6 +41,14 @@ from iexworker.task.replicate import (
     Step,
     Update,
     Work,
+)
+from iexworker.task.transitions import (
+    Change,
+    abort,
+    begin_redo,
+    begin_step,
+    reveal_allowed,
+    upload_allowed,
 )
 
 _S = ReplicateStatus
@@ -325,8 +325,8 @@ def _scheduler_saw(replicate: Replicate, event: SchedulerSaw) -> Change:
 def _observed(replicate: Replicate, event: Observed) -> Change:
     ended = event.task.status in (TaskStatus.COMPLETED, TaskStatus.FAILED)
     if ended or event.head_s > event.task.final_deadline_s:
-        return watch.ended(replicate, event)
-    return watch.under_way(replicate, event)
+        return chain_rules.ended(replicate, event)
+    return chain_rules.under_way(replicate, event)
 
 
 _HANDLERS: dict[type, Callable[..., Change]] = {

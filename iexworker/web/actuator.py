@@ -11,7 +11,7 @@ from falcon.asgi import Request, Response
 
 from iexworker.web.health import Component, Health, Status, examine
 from iexworker.web.negotiation import ACTUATOR_FORMS, choose
-from iexworker.web.source import Source
+from iexworker.web.worker_view import Source
 
 _HTTP_STATUS = {
     Status.UP: falcon.HTTP_200,

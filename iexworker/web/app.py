@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from falcon.asgi import App, Request, Response
 
-from iexworker.web import failures
+from iexworker.web import error_documents
 from iexworker.web.actuator import HealthResource, Info, Links
 from iexworker.web.metrics import MetricsResource, VersionResource
-from iexworker.web.page import StatusPage
 from iexworker.web.prometheus import PrometheusResource
-from iexworker.web.source import Source
-from iexworker.web.traffic import Traffic
+from iexworker.web.request_metrics import Traffic
+from iexworker.web.status_page import StatusPage
+from iexworker.web.worker_view import Source
 
 
 def create_app(source: Source) -> App[Request, Response]:
     """Return the application; an actuator endpoint that is not exposed has no route (404)."""
     traffic = Traffic()
     app = App(middleware=[traffic])
-    failures.install(app)
+    error_documents.install(app)
     app.add_route("/", StatusPage(source))
     app.add_route("/metrics", MetricsResource(source))
     app.add_route("/version", VersionResource(source))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from iexworker.shared.board import EntryView, State
 from iexworker.shared.facts import Facts
-from iexworker.web.source import Source
+from iexworker.web.worker_view import Source
 
 PING_FRESH_S = 30.0
 HEAD_FRESH_S = 60.0

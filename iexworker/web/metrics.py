@@ -9,7 +9,7 @@ from falcon.asgi import Request, Response
 
 from iexworker.shared.statistics import Durations, Statistics
 from iexworker.web.negotiation import JSON, choose, preferred
-from iexworker.web.source import Source
+from iexworker.web.worker_view import Source
 
 _TEXT = "text/plain;charset=UTF-8"
 _TEXT_FORMS = ("text/plain", JSON)

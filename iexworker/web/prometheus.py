@@ -10,10 +10,10 @@ from prometheus_client.core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from iexworker.web.families import Families
 from iexworker.web.negotiation import preferred
-from iexworker.web.source import Source
-from iexworker.web.traffic import Traffic
+from iexworker.web.prometheus_families import Families
+from iexworker.web.request_metrics import Traffic
+from iexworker.web.worker_view import Source
 
 _TEXT = "text/plain;version=0.0.4"
 _OPENMETRICS = "application/openmetrics-text;version=1.0.0"

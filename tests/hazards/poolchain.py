@@ -1,6 +1,6 @@
 """The chain of a sandbox scheduler's stage (tests/unit/sandboxkit.py), as the worker reads it.
 
-The desk, its checks and its threads are the worker's own; only the hub under them is staged, and
+The gateway, its checks and its threads are the worker's own; only the hub under them is staged, and
 a transaction is mined when the stage says so.
 """
 
@@ -39,7 +39,7 @@ from iexworker.poco.models import (
     TaskView,
 )
 from iexworker.sandbox.facts import ChainTaskStatus
-from iexworker.task.desk import Desk
+from iexworker.scheduling.chain_gateway import ChainGateway
 from iexworker.task.replicate import Replicate, Step
 
 OWNER = hex_text(keccak(PrivateKey(b"\1" * 32).public_key.format(compressed=False)[1:])[12:])
@@ -200,10 +200,10 @@ class PoolHub(Hub):
         )
 
 
-def desk_class(node: Node, forgotten: list[str]) -> type[Desk]:
-    """Return a desk on that node; `forgotten` gets the tasks that its outbox is told to drop."""
+def gateway_class(node: Node, forgotten: list[str]) -> type[ChainGateway]:
+    """Return a gateway on that node; `forgotten` gets the tasks that its outbox is told to drop."""
 
-    class PoolDesk(Desk):
+    class PoolDesk(ChainGateway):
         def _hub(self) -> Hub:
             hub = PoolHub(self.configuration, "", node.wallet)
             hub.node = node

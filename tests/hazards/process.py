@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from eth_account import Account
-from poolchain import Node, desk_class
+from poolchain import Node, gateway_class
 from sandboxkit import LINK, Pool
 from slotwork import finished
 from stage import CHAIN, TIMERS, hurried
@@ -30,22 +30,21 @@ from iexworker import locks
 from iexworker.compute.folders import TaskFolder
 from iexworker.poco.models import TaskDescription
 from iexworker.procs import scheduling
-from iexworker.procs.context import SCHEDULING, Channels, Context, roles
+from iexworker.procs.context import SCHEDULING, WALLET_PASSWORD, Channels, Context, roles
 from iexworker.sandbox.endpoint import Request, Response, Routes, Server, as_json
 from iexworker.sandbox.models import Task
 from iexworker.sandbox.push import Broker
 from iexworker.sandbox.routes import scheduler_routes
+from iexworker.scheduling import probes
+from iexworker.scheduling.connection import Connection
+from iexworker.scheduling.containers import EngineContainers
+from iexworker.scheduling.uploads import Uploads
 from iexworker.secrets import Secrets
 from iexworker.settings.model import load
 from iexworker.shared.board import Board
 from iexworker.shared.channels import Channel, Order, Stop
 from iexworker.shared.ring import Ring
-from iexworker.supervisor import WALLET_PASSWORD
-from iexworker.task import probes
-from iexworker.task.containers import EngineContainers
-from iexworker.task.relations import Relations
 from iexworker.task.replicate import Replicate
-from iexworker.task.uploads import Uploads
 from iexworker.wallet import Wallet
 
 PASSWORD = "hazards"
@@ -167,7 +166,7 @@ class Place:
         }
         self.settings = load(environ, config_dirs=()).settings
         self.settings.root.mkdir()
-        self.relations: list[Relations] = []
+        self.connection: list[Connection] = []
         self._process: threading.Thread | None = None
 
     # --- the process -----------------------------------------------------------------------------
@@ -192,7 +191,7 @@ class Place:
             parent_pid=os.getppid(),
             fail_fast=False,
         )
-        outside = scheduling.Outside(lambda: desk_class(self.node, []), Containers)
+        outside = scheduling.Outside(lambda: gateway_class(self.node, []), Containers)
         self._left = threading.Event()
         self._process = threading.Thread(target=self._run, args=(context, outside))
         self._worker = threading.Thread(target=self._work)
@@ -208,9 +207,9 @@ class Place:
         self._process.join()
         self._left.set()
         self._worker.join()
-        for relations in self.relations:
-            relations.stream.stop()  # the thread would end with its process
-        self.relations.clear()
+        for connection in self.connection:
+            connection.stream.stop()  # the thread would end with its process
+        self.connection.clear()
         self._process = None
         channels = self._channels
         for channel in (
@@ -293,13 +292,13 @@ def _prepared(slots: int) -> Iterator[Place]:
             place.pool.results.tasks.add(replicate.task_id)
             return LINK
 
-        class Noted(Relations):
+        class Noted(Connection):
             def __init__(self, *parts: Any, **options: Any) -> None:
                 super().__init__(*parts, **options)
-                place.relations.append(self)
+                place.connection.append(self)
 
         patch.setattr(Uploads, "upload", upload)
-        patch.setattr(scheduling, "Relations", Noted)
+        patch.setattr(scheduling, "Connection", Noted)
         # A thread holds the wallet longer than it lives; a process does not.
         patch.setattr(locks, "confirm_address", lambda *_: None)
         patch.setattr(probes, "HEAD_EVERY_S", 0.1)

@@ -1,6 +1,6 @@
 """The worker's task machinery among a sandbox scheduler, its chain and a scripted slot.
 
-Real are journal, runner, lifecycle, duties, desk, slots and sender, and the scheduler's state
+Real are journal, runner, lifecycle, effects, gateway, slots and sender, and the scheduler's state
 machine with its clock, which only the test moves; the calls between them are made without HTTP.
 Pauses and patience are scaled down.
 """
@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
 import pytest
-from poolchain import Node, desk_class
+from poolchain import Node, gateway_class
 from sandboxkit import LINK, Pool
 from slotwork import Docker, finished
 from teeth import patience_s
@@ -32,17 +32,18 @@ from iexworker.poco.models import ChainConfiguration, Profile, TaskDescription
 from iexworker.sandbox.models import ENDED, Details, Task
 from iexworker.sandbox.network import Timers
 from iexworker.sandbox.replicates import Verdict
+from iexworker.scheduling import effects
+from iexworker.scheduling.chain_polling import SLOW_S, ChainPoller
+from iexworker.scheduling.collaborators import Collaborators
+from iexworker.scheduling.containers import Sweeper
+from iexworker.scheduling.effects import EffectExecutor
+from iexworker.scheduling.runner import Runner
+from iexworker.scheduling.slots import Slots
+from iexworker.scheduling.status_updates import Sender
 from iexworker.shared.channels import Channel, Order, Outcome
-from iexworker.task import duties, events, patience
-from iexworker.task.duties import TaskDuties
+from iexworker.task import events, push_timeout
 from iexworker.task.journal import Journal, connect
-from iexworker.task.observer import SLOW_S, Observer
-from iexworker.task.partners import Partners
 from iexworker.task.replicate import Replicate, Step, Update
-from iexworker.task.runner import Runner
-from iexworker.task.sender import Sender
-from iexworker.task.slots import Slots
-from iexworker.task.sweeper import Sweeper
 from iexworker.wallet import Wallet
 
 POLL_S = 0.005
@@ -99,17 +100,17 @@ class Stage:
     async def start(self) -> None:
         """Make the worker's parts on the journal, and recover."""
         self.journal = Journal(connect(self.folder / "journal.sqlite"))
-        self.desk = desk_class(self.node, self.forgotten)(
+        self.gateway = gateway_class(self.node, self.forgotten)(
             CHAIN, "", self.wallet, PriceRule(1.0, 0), None
         )
-        await asyncio.to_thread(self.desk.open, self.folder / "journal.sqlite")
+        await asyncio.to_thread(self.gateway.open, self.folder / "journal.sqlite")
         self.slots = Slots(self.channels, self._outcome)
         self.allowed = asyncio.Event()
         self.allowed.set()
-        self.sweeper = Sweeper(self.docker, lambda: self.journal.replicates(self.desk.key))
-        self.duties = TaskDuties(
-            Partners(
-                chain=self.desk,
+        self.sweeper = Sweeper(self.docker, lambda: self.journal.replicates(self.gateway.key))
+        self.effects = EffectExecutor(
+            Collaborators(
+                chain=self.gateway,
                 slots=self.slots,
                 sweeper=self.sweeper,
                 folder_of=self.folder_of,
@@ -121,10 +122,10 @@ class Stage:
                 tee_refusal=lambda _: None,
             )
         )
-        self.runner = Runner(self.journal, self.desk.key, self.duties, lambda: None)
+        self.runner = Runner(self.journal, self.gateway.key, self.effects, lambda: None)
         self.sender = Sender(self.runner, self.post, self.allowed)
-        self.duties.bind(self.runner, self.sender)
-        self.observer = Observer(self.runner.replicates, self.duties.observe, 1.0)
+        self.effects.bind(self.runner, self.sender)
+        self.poller = ChainPoller(self.runner.replicates, self.effects.observe, 1.0)
         before = asyncio.all_tasks()
         loops = (self._work(), self._mine(), self.sweeper.run())
         self._life = [asyncio.create_task(loop) for loop in loops]
@@ -139,7 +140,7 @@ class Stage:
             task.cancel()
         await asyncio.gather(*doomed, return_exceptions=True)
         self.journal.close()
-        self.desk.close()
+        self.gateway.close()
         for channel in self.channels:
             while not channel.empty():
                 channel.get_nowait()
@@ -147,7 +148,7 @@ class Stage:
 
     def close(self) -> None:
         self.journal.close()
-        self.desk.close()
+        self.gateway.close()
         self.pool.book.close()
         for channel in self.channels:
             channel.close()
@@ -237,9 +238,9 @@ class Stage:
 
     def look(self) -> None:
         """Let so much time pass that the worker looks at the chain for each of its tasks."""
-        self.observer.turn(self._now_s)
+        self.poller.turn(self._now_s)
         self._now_s += 2 * SLOW_S
-        self.observer.turn(self._now_s)
+        self.poller.turn(self._now_s)
 
     async def computes(self, task: Task) -> None:
         """Wait until a slot computes the task."""
@@ -322,7 +323,7 @@ class Stage:
 
     async def _mine(self) -> None:
         while True:
-            for result in (await self.desk.turn_outbox())[0]:
+            for result in (await self.gateway.turn_outbox())[0]:
                 step = Step(result.kind.value)
                 if isinstance(result, Mined):
                     assert result.receipt is not None
@@ -356,7 +357,7 @@ class Stage:
         self.slots.heard(index, finished(TaskFolder(self.folder_of(order.task_id)), order))
 
     def _outcome(self, message: Outcome) -> None:
-        self.duties.outcome(message)
+        self.effects.outcome(message)
 
 
 @contextlib.contextmanager
@@ -365,9 +366,9 @@ def hurried() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(retry, "FIRST_PAUSE_S", 0.01)
         patch.setattr(retry, "LONGEST_PAUSE_S", 0.02)
-        patch.setattr(duties, "START_PATIENCE_S", 0.1)
-        patch.setattr(patience, "PUSH_PATIENCE_S", -1.0)
-        patch.setattr(patience, "MISSED_PATIENCE_S", -1.0)
+        patch.setattr(effects, "START_PATIENCE_S", 0.1)
+        patch.setattr(push_timeout, "PUSH_PATIENCE_S", -1.0)
+        patch.setattr(push_timeout, "MISSED_PATIENCE_S", -1.0)
         yield
 
 

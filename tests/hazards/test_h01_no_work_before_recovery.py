@@ -13,7 +13,7 @@ import pytest
 from process import Containers, Place, Scenario, play
 from teeth import patience_s, shows_teeth
 
-from iexworker.task.office import Office
+from iexworker.scheduling.service import Service
 
 SLOW_S = 0.5
 
@@ -51,15 +51,15 @@ def unknown_folder(place: Place) -> None:
 
 
 def upstream(patch: pytest.MonkeyPatch) -> None:
-    async def boot(self: Office) -> str:
+    async def boot(self: Service) -> str:
         """Ask for work, delete what is not in the journal, then recover."""
         recovered = self._journal.task_ids()
-        self._runner = self._duties._runner
+        self._runner = self._effects._runner
         until_s = time.monotonic() + patience_s()
         grant = None
         while grant is None and time.monotonic() < until_s:
             await asyncio.sleep(0.1)
-            grant = await self._ask(1) if self._relations.allowed.is_set() else None
+            grant = await self._ask(1) if self._connection.allowed.is_set() else None
         if grant is not None:
             self._take(grant)
         for folder in self._settings.root.glob("0x*"):
@@ -67,7 +67,7 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
         return ""
 
-    patch.setattr(Office, "_why_incomplete", boot)
+    patch.setattr(Service, "_why_incomplete", boot)
 
 
 @pytest.mark.parametrize(

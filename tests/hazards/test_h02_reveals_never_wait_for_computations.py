@@ -12,9 +12,9 @@ import pytest
 from stage import POLL_S, Stage, play
 from teeth import shows_teeth
 
-from iexworker.task.duties import TaskDuties
+from iexworker.scheduling.effects import EffectExecutor
+from iexworker.scheduling.transactions import Handovers
 from iexworker.task.events import DoStep
-from iexworker.task.handovers import Handovers
 from iexworker.task.replicate import Replicate, Step, Work
 
 THREADS = 8
@@ -35,14 +35,14 @@ async def scenario(stage: Stage) -> None:
 
 def upstream(patch: pytest.MonkeyPatch) -> None:
     threads = asyncio.Semaphore(THREADS)
-    step, hand_over = TaskDuties._step, Handovers._persist
+    step, hand_over = EffectExecutor._step, Handovers._persist
 
-    def works(duties: TaskDuties, replicate: Replicate, effect: DoStep) -> bool:
-        now = duties._runner.get(replicate.task_id)
+    def works(effects: EffectExecutor, replicate: Replicate, effect: DoStep) -> bool:
+        now = effects._runner.get(replicate.task_id)
         attempt = (effect.step, effect.attempt)
         return now is not None and (now.step, now.attempt) == attempt and now.work is Work.DOING
 
-    async def held_step(self: TaskDuties, replicate: Replicate, effect: DoStep) -> None:
+    async def held_step(self: EffectExecutor, replicate: Replicate, effect: DoStep) -> None:
         async with threads:
             await step(self, replicate, effect)
             while works(self, replicate, effect):
@@ -55,7 +55,7 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
         async with threads:
             await hand_over(self, task_id, kind)
 
-    patch.setattr(TaskDuties, "_step", held_step)
+    patch.setattr(EffectExecutor, "_step", held_step)
     patch.setattr(Handovers, "_persist", held_handover)
 
 

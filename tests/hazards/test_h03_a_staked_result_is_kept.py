@@ -16,8 +16,8 @@ from iexworker.core.messages import NotificationType
 from iexworker.sandbox.models import Task
 from iexworker.task import lifecycle
 from iexworker.task.events import Event, NotMined
-from iexworker.task.moves import Change, abort
 from iexworker.task.replicate import Replicate, Step
+from iexworker.task.transitions import Change, abort
 
 
 async def contributed(stage: Stage) -> Task:

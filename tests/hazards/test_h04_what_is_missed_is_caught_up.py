@@ -20,8 +20,8 @@ from iexworker.core.stream import NotificationStream
 from iexworker.sandbox.models import Task
 from iexworker.task import lifecycle
 from iexworker.task.events import Observed
-from iexworker.task.moves import Change
 from iexworker.task.replicate import Replicate
+from iexworker.task.transitions import Change
 
 TOPIC = "0x" + "01" * 32
 

@@ -13,8 +13,8 @@ from stage import Scenario, Stage, play
 from teeth import shows_teeth
 
 from iexworker.task import lifecycle
-from iexworker.task.moves import Change
 from iexworker.task.replicate import Replicate, Step
+from iexworker.task.transitions import Change
 
 
 async def lost_everything(stage: Stage) -> None:

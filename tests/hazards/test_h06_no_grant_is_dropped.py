@@ -10,8 +10,8 @@ import pytest
 from stage import Scenario, Stage, play
 from teeth import shows_teeth
 
-from iexworker.task import office
-from iexworker.task.duties import TaskDuties
+from iexworker.scheduling import service
+from iexworker.scheduling.effects import EffectExecutor
 from iexworker.task.events import DoStep, StepDone
 from iexworker.task.replicate import Replicate, Step
 
@@ -43,16 +43,16 @@ async def answered(stage: Stage) -> None:
 
 
 def upstream(patch: pytest.MonkeyPatch) -> None:
-    work_of = TaskDuties._work_of
+    work_of = EffectExecutor._work_of
 
-    async def drop(self: TaskDuties, replicate: Replicate, effect: DoStep) -> StepDone | None:
+    async def drop(self: EffectExecutor, replicate: Replicate, effect: DoStep) -> StepDone | None:
         try:
             done = await work_of(self, replicate, effect)
         except Exception:  # noqa: BLE001 - whatever it is, upstream says nothing
             return None
         return done if done is None or done.ok or effect.step is not Step.START else None
 
-    patch.setattr(TaskDuties, "_work_of", drop)
+    patch.setattr(EffectExecutor, "_work_of", drop)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def lost_answer(place: process.Place) -> None:
 
 
 def forget_what_was_not_read(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(office, "_GRANT_MAY_BE_LOST", ())
+    patch.setattr(service, "_GRANT_MAY_BE_LOST", ())
 
 
 def test_a_grant_whose_answer_is_lost_is_looked_for() -> None:

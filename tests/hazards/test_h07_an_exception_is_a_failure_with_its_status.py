@@ -12,14 +12,15 @@ from stage import Scenario, Stage, play
 from teeth import shows_teeth
 
 from iexworker.errors import JournalError
-from iexworker.task import duties, lifecycle
-from iexworker.task.duties import TaskDuties
+from iexworker.scheduling import effects
+from iexworker.scheduling.effects import EffectExecutor
+from iexworker.scheduling.runner import Runner
+from iexworker.scheduling.status_updates import Sender
+from iexworker.scheduling.transactions import Handovers
+from iexworker.task import lifecycle
 from iexworker.task.events import Answered, DoStep, Observed
-from iexworker.task.handovers import Handovers
-from iexworker.task.moves import Change
 from iexworker.task.replicate import Replicate, Step, Update
-from iexworker.task.runner import Runner
-from iexworker.task.sender import Sender
+from iexworker.task.transitions import Change
 
 
 class Surprise(Exception):
@@ -31,7 +32,7 @@ def raising(*_: object) -> object:
 
 
 async def at_start(stage: Stage) -> None:
-    stage.desk.describe = raising  # type: ignore[assignment]  # the surprise
+    stage.gateway.describe = raising  # type: ignore[assignment]  # the surprise
     task = stage.grant()
     await stage.comes_to(task, "ABORTED")
     assert "START_FAILED" in stage.statuses(task)
@@ -41,21 +42,21 @@ async def before_a_computation(stage: Stage) -> None:
     stage.held.add("data")
     task = stage.grant()
     await stage.until(lambda: len(stage.orders) == 2, "the data are ordered")
-    stage.desk.cannot_contribute = raising  # type: ignore[assignment]  # the surprise
+    stage.gateway.cannot_contribute = raising  # type: ignore[assignment]  # the surprise
     stage.finish(0, stage.orders[-1])
     await stage.comes_to(task, "ABORTED")
     assert "COMPUTE_FAILED" in stage.statuses(task)
 
 
 async def before_the_contribution(stage: Stage) -> None:
-    stage.desk.enough_gas = raising  # type: ignore[assignment]  # the surprise
+    stage.gateway.enough_gas = raising  # type: ignore[assignment]  # the surprise
     task = stage.grant()
     await stage.comes_to(task, "ABORTED")
     assert (task.task_id, "CONTRIBUTE_FAILED") in stage.posts
 
 
 async def on_the_way_to_the_outbox(stage: Stage) -> None:
-    transact, failures = stage.desk.transact, []
+    transact, failures = stage.gateway.transact, []
 
     async def fail_once(replicate: Replicate, step: Step) -> None:
         if step not in failures:
@@ -63,7 +64,7 @@ async def on_the_way_to_the_outbox(stage: Stage) -> None:
             raise JournalError("database or disk is full")
         await transact(replicate, step)
 
-    stage.desk.transact = fail_once  # type: ignore[method-assign]  # a disk that fills up
+    stage.gateway.transact = fail_once  # type: ignore[method-assign]  # a disk that fills up
     await stage.completes(stage.grant())
     assert failures == [Step.CONTRIBUTE, Step.REVEAL]
 
@@ -76,7 +77,7 @@ async def at_the_upload(stage: Stage) -> None:
 
 async def at_the_purge(stage: Stage) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(duties, "remove_tree", raising)
+        patch.setattr(effects, "remove_tree", raising)
         task = stage.grant()
         await stage.until(lambda: stage.has_ended(task), "COMPLETED")
         await stage.comes_to(task, "COMPLETE_FAILED")
@@ -105,7 +106,7 @@ async def in_an_update(stage: Stage) -> None:
 
 
 def upstream(patch: pytest.MonkeyPatch) -> None:
-    async def step(self: TaskDuties, replicate: Replicate, effect: DoStep) -> None:
+    async def step(self: EffectExecutor, replicate: Replicate, effect: DoStep) -> None:
         done = await self._work_of(replicate, effect)
         if done is not None:
             self._runner.apply(replicate.task_id, done)
@@ -129,7 +130,7 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
             await asyncio.Future()  # its thread has ended
         return Answered(update.status, answer.kind, answer.next)
 
-    patch.setattr(TaskDuties, "_step", step)
+    patch.setattr(EffectExecutor, "_step", step)
     patch.setattr(Runner, "_drain", drain)
     patch.setattr(Sender, "_try", say)
     patch.setattr(Handovers, "_persist", hand_over)

@@ -10,7 +10,7 @@ from stage import Stage, play
 from teeth import shows_teeth
 
 from iexworker.errors import ChainError
-from iexworker.task.duties import TaskDuties
+from iexworker.scheduling.effects import EffectExecutor
 
 
 async def scenario(stage: Stage) -> None:
@@ -27,9 +27,9 @@ async def scenario(stage: Stage) -> None:
 
 def upstream(patch: pytest.MonkeyPatch) -> None:
     dropped: set[str] = set()
-    kick = TaskDuties.kick
+    kick = EffectExecutor.kick
 
-    async def send_before_the_deadline(self: TaskDuties, task_id: str) -> None:
+    async def send_before_the_deadline(self: EffectExecutor, task_id: str) -> None:
         try:
             await self._with.chain.sight(task_id)
         except ChainError:
@@ -37,10 +37,10 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
         if task_id not in dropped:
             kick(self, task_id)
 
-    def kick_if_not_over(self: TaskDuties, task_id: str) -> None:
+    def kick_if_not_over(self: EffectExecutor, task_id: str) -> None:
         self._spawn(send_before_the_deadline(self, task_id))
 
-    patch.setattr(TaskDuties, "kick", kick_if_not_over)
+    patch.setattr(EffectExecutor, "kick", kick_if_not_over)
 
 
 def test_finished_work_survives_a_node_that_hiccups() -> None:

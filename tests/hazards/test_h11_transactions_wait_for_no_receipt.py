@@ -40,7 +40,7 @@ UPSTREAM_POLLS = 12
 UNSET = "0x" + encode(["uint8", "bytes32", "bytes32", "address"], [0, b"", b"", HUB]).hex()
 
 
-class Office:
+class Service:
     """An outbox with its ledger, on a node whose time the scenario moves."""
 
     def __init__(self, node: Node) -> None:
@@ -67,10 +67,10 @@ class Office:
 
 def two_on_a_slow_chain() -> None:
     chain = PocketChain()
-    office = Office(chain)
+    service = Service(chain)
     for number in (1, 2):
-        office.outbox.submit(contribute(task(number)))
-        office.outbox.step()
+        service.outbox.submit(contribute(task(number)))
+        service.outbox.step()
     assert len(chain.pool) == 2
 
 
@@ -95,19 +95,19 @@ def test_a_transaction_does_not_wait_for_the_receipt_of_another() -> None:
 
 def mined_late() -> None:
     chain = PocketChain()
-    office = Office(chain)
-    office.outbox.submit(contribute(task(1)))
+    service = Service(chain)
+    service.outbox.submit(contribute(task(1)))
     chain.least_wei = 10**9  # the blocks are full
     found: list[Result] = []
     for _ in range(2 * UPSTREAM_POLLS):
-        found += office.outbox.step()
+        found += service.outbox.step()
         chain.mine()
-        office.now_s += BLOCK_TIME_S
+        service.now_s += BLOCK_TIME_S
     chain.least_wei = 0
     for _ in range(4):
-        found += office.outbox.step()
+        found += service.outbox.step()
         chain.mine()
-        office.now_s += BLOCK_TIME_S
+        service.now_s += BLOCK_TIME_S
     assert [type(one) for one in found] == [Mined]
 
 
@@ -155,11 +155,11 @@ def node_without_nonces() -> Iterator[ChainNode]:
 
 def nonces_unreadable() -> None:
     with node_without_nonces() as node:
-        office = Office(node)
-        office.outbox.submit(contribute(task(1)))
+        service = Service(node)
+        service.outbox.submit(contribute(task(1)))
         with suppress(ChainError):
-            office.outbox.step()
-        assert office.signed() == []
+            service.outbox.step()
+        assert service.signed() == []
 
 
 def zero_for_an_error(patch: pytest.MonkeyPatch) -> None:

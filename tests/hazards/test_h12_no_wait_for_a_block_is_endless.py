@@ -14,9 +14,9 @@ from teeth import shows_teeth
 
 from iexworker.core.messages import NotificationType
 from iexworker.sandbox.models import Task
-from iexworker.task.duties import TaskDuties
+from iexworker.scheduling.effects import EffectExecutor
+from iexworker.scheduling.runner import Runner
 from iexworker.task.events import Notified
-from iexworker.task.runner import Runner
 
 NEVER = 10**9
 
@@ -51,21 +51,21 @@ async def node_comes_back_too_late(stage: Stage) -> None:
 
 def upstream(patch: pytest.MonkeyPatch) -> None:
     blocks: dict[str, int] = {}
-    observe, apply = TaskDuties._observe, Runner.apply
+    observe, apply = EffectExecutor._observe, Runner.apply
 
     def note_block(self: Runner, task_id: str, event: object) -> None:
         if isinstance(event, Notified):
             blocks[task_id] = event.notification.block_number
         apply(self, task_id, event)  # type: ignore[arg-type]  # as it came
 
-    async def observe_at_block(self: TaskDuties, task_id: str) -> None:
-        head = self._with.chain.head  # type: ignore[attr-defined]  # the stage's desk has one
+    async def observe_at_block(self: EffectExecutor, task_id: str) -> None:
+        head = self._with.chain.head  # type: ignore[attr-defined]  # the stage's gateway has one
         while (await head()).number < blocks.get(task_id, 0):
             await asyncio.sleep(POLL_S)
         await observe(self, task_id)
 
     patch.setattr(Runner, "apply", note_block)
-    patch.setattr(TaskDuties, "_observe", observe_at_block)
+    patch.setattr(EffectExecutor, "_observe", observe_at_block)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from stage import Stage, leave, play
 from teeth import shows_teeth
 
-from iexworker.task.handovers import Handovers
+from iexworker.scheduling.transactions import Handovers
 from iexworker.task.replicate import Step
 
 
@@ -36,7 +36,7 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
     hand_over = Handovers._persist
 
     async def leave_without_gas(self: Handovers, task_id: str, step: Step) -> None:
-        enough_gas = self._outbox.enough_gas  # type: ignore[attr-defined]  # the desk has it
+        enough_gas = self._outbox.enough_gas  # type: ignore[attr-defined]  # the gateway has it
         if step is Step.REVEAL and not await enough_gas():
             leave()
             return

@@ -11,8 +11,8 @@ import pytest
 from stage import Stage, play
 from teeth import shows_teeth
 
-from iexworker.task.duties import TaskDuties
-from iexworker.task.runner import Runner
+from iexworker.scheduling.effects import EffectExecutor
+from iexworker.scheduling.runner import Runner
 
 DEPTH = 6
 
@@ -28,7 +28,7 @@ async def scenario(stage: Stage) -> None:
     await stage.until(lambda: not stage.runner.replicates, "no record is left")
     ended = {task.task_id for task in (*tasks, aborted)}
     await stage.until(lambda: set(stage.forgotten) == ended, "the outbox has been told")
-    parts = (stage.runner, stage.duties, stage.sender, stage.slots, stage.observer, stage.topics)
+    parts = (stage.runner, stage.effects, stage.sender, stage.slots, stage.poller, stage.topics)
     await stage.until(lambda: not kept(parts, ended), "nothing is kept in memory")
     assert not list(stage.folder.glob("0x*"))
     assert stage.journal.unfinished() == 0
@@ -52,23 +52,23 @@ def _inside(value: object) -> list[object]:
         return [*value.keys(), *value.values()]
     if isinstance(value, list | tuple | set | frozenset):
         return list(value)
-    own = type(value).__module__.startswith("iexworker.task")
+    own = type(value).__module__.startswith(("iexworker.task", "iexworker.scheduling"))
     return list(vars(value).values()) if own and hasattr(value, "__dict__") else []
 
 
 def upstream(patch: pytest.MonkeyPatch) -> None:
-    kick, drop = TaskDuties.kick, Runner._drop
+    kick, drop = EffectExecutor.kick, Runner._drop
 
-    def describe_first(self: TaskDuties, task_id: str) -> None:
+    def describe_first(self: EffectExecutor, task_id: str) -> None:
         descriptions = self.__dict__.setdefault("descriptions", {})
         descriptions[task_id] = "read from the chain, for the final deadline is in it"
         kick(self, task_id)
 
     def update_once_more(self: Runner, replicate: object) -> None:
         drop(self, replicate)  # type: ignore[arg-type]  # as it came
-        self._duties.kick(replicate.task_id)  # type: ignore[attr-defined]  # as above
+        self._effects.kick(replicate.task_id)  # type: ignore[attr-defined]  # as above
 
-    patch.setattr(TaskDuties, "kick", describe_first)
+    patch.setattr(EffectExecutor, "kick", describe_first)
     patch.setattr(Runner, "_drop", update_once_more)
 
 

@@ -11,8 +11,8 @@ from teeth import shows_teeth
 
 from iexworker.errors import Unavailable
 from iexworker.sandbox.models import Task
-from iexworker.task import duties
-from iexworker.task.duties import TaskDuties
+from iexworker.scheduling import effects
+from iexworker.scheduling.effects import EffectExecutor
 from iexworker.task.events import DoStep, StepDone
 from iexworker.task.replicate import Replicate
 
@@ -32,7 +32,7 @@ async def folder_stays(stage: Stage) -> None:
 
     task = await computing(stage)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(duties, "remove_tree", fail)
+        patch.setattr(effects, "remove_tree", fail)
         await aborted(stage, task)
     assert not stage.docker.running
 
@@ -52,17 +52,17 @@ async def aborted(stage: Stage, task: Task) -> None:
 
 
 def upstream(patch: pytest.MonkeyPatch) -> None:
-    async def purge(self: TaskDuties, replicate: Replicate, effect: DoStep) -> StepDone | None:
+    async def purge(self: EffectExecutor, replicate: Replicate, effect: DoStep) -> StepDone | None:
         self._with.slots.cancel(replicate.task_id)
         try:
             self._with.sweeper._containers.kill_task(replicate.task_id)
         except Unavailable:
             return None
-        if not duties._delete(self._with.folder_of(replicate.task_id)):
+        if not effects._delete(self._with.folder_of(replicate.task_id)):
             return None
         return StepDone(effect.step, effect.attempt, ok=True)
 
-    patch.setattr(TaskDuties, "_purge", purge)
+    patch.setattr(EffectExecutor, "_purge", purge)
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,10 @@ from teeth import patience_s, shows_teeth
 from iexworker.compute import names
 from iexworker.compute.cancellation import Cancellation, Cancelled
 from iexworker.compute.container import Runner
-from iexworker.compute.die_events import Deaths
+from iexworker.compute.die_events import DieEvents
 from iexworker.compute.engine import ContainerSpec, Engine
 from iexworker.compute.streams import Capture
-from iexworker.task.containers import EngineContainers
-from iexworker.task.sweeper import Sweeper
+from iexworker.scheduling.containers import EngineContainers, Sweeper
 
 pytestmark = pytest.mark.docker
 
@@ -63,7 +62,7 @@ class Yard:
 
     def run(self, engine: Engine, spec: ContainerSpec, cancellation: Cancellation) -> None:
         """Run a container as a slot does."""
-        deaths = Deaths(ADDRESS, self.bench.wallet)
+        deaths = DieEvents(ADDRESS, self.bench.wallet)
         try:
             with Capture(self.folder / "out", self.folder / "err") as capture:
                 Runner(engine, deaths).run(spec, patience_s(), capture, cancellation)

@@ -12,7 +12,7 @@ from stage import Scenario, Stage, play
 from teeth import shows_teeth
 
 from iexworker import retry
-from iexworker.task import sender
+from iexworker.scheduling import status_updates
 
 WATCHED_S = 0.4
 
@@ -35,7 +35,7 @@ async def longer_and_longer(stage: Stage) -> None:
 
 
 def upstream(patch: pytest.MonkeyPatch) -> None:
-    for module in (sender, retry):
+    for module in (status_updates, retry):
         patch.setattr(module, "pauses", lambda: itertools.repeat(0.0))
 
 

@@ -14,37 +14,37 @@ from teeth import shows_teeth
 
 from iexworker.core.client import SchedulerClient
 from iexworker.procs.context import roles
+from iexworker.scheduling.connection import Connection, Line
+from iexworker.scheduling.status_updates import Sender
 from iexworker.shared.board import Board
-from iexworker.task.relations import Line, Relations
-from iexworker.task.sender import Sender
 
 TURNS = 6
 """In so many turns of the loop a sender has begun to wait."""
 
 
 async def scenario(stage: Stage) -> None:
-    relations = relations_of(stage)
-    stage.sender = Sender(stage.runner, stage.post, relations.allowed)
-    stage.duties.bind(stage.runner, stage.sender)
+    connection = relations_of(stage)
+    stage.sender = Sender(stage.runner, stage.post, connection.allowed)
+    stage.effects.bind(stage.runner, stage.sender)
     for turns in range(TURNS):
-        relations._changed(False)
+        connection._changed(False)
         task = stage.grant(turns + 1)
         for _ in range(turns):
             await asyncio.sleep(0)
-        relations._changed(True)
+        connection._changed(True)
         await stage.comes_to(task, "STARTING")
 
 
-def relations_of(stage: Stage) -> Relations:
-    """Return relations with a scheduler that has taken us, whose channel the test opens."""
+def relations_of(stage: Stage) -> Connection:
+    """Return connection with a scheduler that has taken us, whose channel the test opens."""
     nobody: Any = None
     line = Line(SchedulerClient("http://127.0.0.1:1"), nobody, nobody, nobody)
     facts = Board.create(roles(1)).facts
-    relations = Relations(
+    connection = Connection(
         line, stage.journal, facts, stage.wallet.address, lambda _: None, fail_fast=False
     )
-    relations._joined = True
-    return relations
+    connection._joined = True
+    return connection
 
 
 class Racy(asyncio.Event):

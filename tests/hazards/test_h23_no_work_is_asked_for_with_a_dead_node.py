@@ -14,17 +14,17 @@ from teeth import shows_teeth
 
 from iexworker.core.messages import Grant
 from iexworker.procs.context import roles
+from iexworker.scheduling import probes
+from iexworker.scheduling.demand import Demand, Market
+from iexworker.scheduling.probes import ChainProbe
 from iexworker.shared.board import Board
-from iexworker.task import probes
-from iexworker.task.demand import Demand, Market
-from iexworker.task.probes import ChainProbe
 
 
 class Market9x:
     """A demand loop behind the probe, and its requests."""
 
     def __init__(self, stage: Stage) -> None:
-        self.probe = ChainProbe(Board.create(roles(1)).facts, stage.desk)
+        self.probe = ChainProbe(Board.create(roles(1)).facts, stage.gateway)
         self.requests = 0
 
     async def watch(self, seconds: float) -> int:

@@ -14,8 +14,8 @@ from process import Place, play
 from sandboxkit import ALICE, Pool
 from teeth import shows_teeth
 
+from iexworker.recovery import lost_grants
 from iexworker.sandbox.models import Task
-from iexworker.task import grants
 from iexworker.task.replicate import Replicate
 
 LOOKS = 2
@@ -24,14 +24,14 @@ LOOKS = 2
 
 def scenario(place: Place) -> None:
     looks = 0
-    is_quiet = grants.quiet
+    is_quiet = lost_grants.quiet
 
     def quiet(replicates: Iterable[Replicate]) -> bool:
         nonlocal looks
         looks += 1
         return is_quiet(replicates)
 
-    with patch.object(grants, "quiet", quiet):
+    with patch.object(lost_grants, "quiet", quiet):
         revealed, lost = reveal_unreported_and_grant_lost(place)
         place.until(
             lambda: looks >= LOOKS or "interrupted" in place.core.calls,
@@ -58,7 +58,7 @@ def reveal_unreported_and_grant_lost(place: Place) -> tuple[Task, Task]:
 
 
 def upstream(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grants, "quiet", lambda _: True)
+    monkeypatch.setattr(lost_grants, "quiet", lambda _: True)
 
 
 def test_interrupted_work_is_asked_for_when_it_does_no_harm() -> None:

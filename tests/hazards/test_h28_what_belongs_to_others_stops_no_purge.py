@@ -18,7 +18,7 @@ from teeth import Upstream, shows_teeth
 from iexworker.compute import folders
 from iexworker.compute.folders import TaskFolder
 from iexworker.sandbox.models import Task
-from iexworker.task.duties import TaskDuties
+from iexworker.scheduling.effects import EffectExecutor
 from iexworker.task.events import DoStep, StepDone
 from iexworker.task.replicate import Replicate, Step
 
@@ -68,15 +68,15 @@ async def aborted(stage: Stage, task: Task) -> None:
 
 
 def answers_nothing(patch: pytest.MonkeyPatch) -> None:
-    purge = TaskDuties._purge
+    purge = EffectExecutor._purge
 
     async def only_when_gone(
-        self: TaskDuties, replicate: Replicate, effect: DoStep
+        self: EffectExecutor, replicate: Replicate, effect: DoStep
     ) -> StepDone | None:
         done = await purge(self, replicate, effect)
         return done if done.ok or effect.step is Step.COMPLETE else None
 
-    patch.setattr(TaskDuties, "_purge", only_when_gone)
+    patch.setattr(EffectExecutor, "_purge", only_when_gone)
 
 
 def stops_at_the_first(patch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ from teeth import shows_teeth
 from iexworker.core.messages import NotificationType
 from iexworker.task import lifecycle
 from iexworker.task.events import Notified
-from iexworker.task.moves import Change, abort
 from iexworker.task.replicate import Replicate
+from iexworker.task.transitions import Change, abort
 
 
 async def scenario(stage: Stage) -> None:

@@ -16,11 +16,11 @@ from teeth import shows_teeth
 
 from iexworker.core.messages import ReplicateStatus
 from iexworker.sandbox.models import Task
-from iexworker.task import lifecycle, moves, watch
-from iexworker.task.duties import TaskDuties
+from iexworker.scheduling.effects import EffectExecutor
+from iexworker.task import chain_rules, lifecycle, transitions
 from iexworker.task.events import DoStep
-from iexworker.task.moves import Change
 from iexworker.task.replicate import Replicate, Step, Update, Work
+from iexworker.task.transitions import Change
 
 AWAY_S = 100
 CLOCK_S = 120
@@ -55,20 +55,20 @@ async def interrupted(stage: Stage) -> tuple[Task, Task]:
 
 def one_after_the_other(patch: pytest.MonkeyPatch) -> None:
     thread = asyncio.Semaphore(1)
-    step = TaskDuties._step
+    step = EffectExecutor._step
 
-    def works(duties: TaskDuties, replicate: Replicate, effect: DoStep) -> bool:
-        now = duties._runner.get(replicate.task_id)
+    def works(effects: EffectExecutor, replicate: Replicate, effect: DoStep) -> bool:
+        now = effects._runner.get(replicate.task_id)
         attempt = (effect.step, effect.attempt)
         return now is not None and (now.step, now.attempt) == attempt and now.work is Work.DOING
 
-    async def in_turn(self: TaskDuties, replicate: Replicate, effect: DoStep) -> None:
+    async def in_turn(self: EffectExecutor, replicate: Replicate, effect: DoStep) -> None:
         async with thread:
             await step(self, replicate, effect)
             while effect.step is Step.COMPUTE and works(self, replicate, effect):
                 await asyncio.sleep(POLL_S)
 
-    patch.setattr(TaskDuties, "_step", in_turn)
+    patch.setattr(EffectExecutor, "_step", in_turn)
 
 
 def test_an_upload_does_not_wait_for_a_computation() -> None:
@@ -87,12 +87,12 @@ async def slow_proxy(stage: Stage) -> None:
 
 def say_so_first(patch: pytest.MonkeyPatch) -> None:
     def begin_step(replicate: Replicate, step: Step) -> Change:
-        replicate, effects = moves.begin_step(replicate, step)
+        replicate, effects = transitions.begin_step(replicate, step)
         if step is Step.UPLOAD:
             replicate = replicate.with_update(Update(ReplicateStatus.RESULT_UPLOADING))
         return replicate, effects
 
-    for module in (lifecycle, watch):
+    for module in (lifecycle, chain_rules):
         patch.setattr(module, "begin_step", begin_step)
 
 

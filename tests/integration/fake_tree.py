@@ -15,13 +15,13 @@ import time
 from pathlib import Path
 
 from iexworker import logs, secrets
-from iexworker.children import Run
 from iexworker.errors import LoginRefused, WorkerError
 from iexworker.procs.context import HTTP, Context
 from iexworker.settings.model import load
 from iexworker.shared.board import State
 from iexworker.shared.channels import Stop
-from iexworker.supervisor import Supervisor
+from iexworker.supervisor.child import Run
+from iexworker.supervisor.supervisor import Supervisor
 
 
 def steady(context: Context) -> None:

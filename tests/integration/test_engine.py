@@ -23,7 +23,7 @@ from enginekit import (
 from iexworker.compute import names
 from iexworker.compute.cancellation import Cancellation, Cancelled
 from iexworker.compute.container import NO_EXIT, Run, Runner, RunStatus
-from iexworker.compute.die_events import Deaths
+from iexworker.compute.die_events import DieEvents
 from iexworker.compute.engine import ContainerSpec, Engine, EngineRefused
 from iexworker.compute.streams import Capture
 from iexworker.errors import DockerError
@@ -40,14 +40,14 @@ class World:
         self.bench = bench
         self.folder = folder
         self.cancellation = Cancellation()
-        self.deaths = Deaths(engine.address, bench.wallet)
+        self.deaths = DieEvents(engine.address, bench.wallet)
         self.runner = Runner(engine, self.deaths)
 
     def use(self, address: str) -> None:
         """Go to the engine by another way."""
         self.close()
         self.engine = Engine(address)
-        self.deaths = Deaths(address, self.bench.wallet)
+        self.deaths = DieEvents(address, self.bench.wallet)
         self.runner = Runner(self.engine, self.deaths)
 
     def close(self) -> None:
@@ -269,7 +269,7 @@ def test_a_container_removed_by_others_has_failed(world: World) -> None:
 
 
 def test_without_a_stream_of_events_the_engine_is_asked(world: World, tmp_path: Path) -> None:
-    nowhere = Deaths(f"unix://{tmp_path}/absent.sock", world.bench.wallet)
+    nowhere = DieEvents(f"unix://{tmp_path}/absent.sock", world.bench.wallet)
     world.runner = Runner(world.engine, nowhere)
     run = world.run("echo out; sleep 1; exit 3")
     nowhere.close()

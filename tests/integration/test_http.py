@@ -18,7 +18,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from iexworker.children import Child, import_run
 from iexworker.errors import EXIT_CONFIG, SettingsError
 from iexworker.procs import http
 from iexworker.procs.context import HTTP, SUPERVISOR, Channels, Context, roles
@@ -27,6 +26,7 @@ from iexworker.settings.model import load
 from iexworker.shared.board import Board
 from iexworker.shared.channels import Hello, Ready
 from iexworker.shared.ring import Ring, Stage
+from iexworker.supervisor.child import Child, import_run
 
 PATIENCE_S = 20.0
 

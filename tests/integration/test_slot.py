@@ -53,7 +53,7 @@ pytestmark = pytest.mark.docker
 ROLE = compute_role(0)
 
 
-class Partners:
+class Collaborators:
     """Scheduling and the parent of one slot."""
 
     def __init__(self, engine: Engine, bench: Bench) -> None:
@@ -156,21 +156,21 @@ class Partners:
 
 
 @pytest.fixture
-def partners(engine: Engine, image: str, tmp_path: Path) -> Iterator[Partners]:
-    made = Partners(engine, Bench(make_settings(tmp_path), new_wallet(), image))
+def partners(engine: Engine, image: str, tmp_path: Path) -> Iterator[Collaborators]:
+    made = Collaborators(engine, Bench(make_settings(tmp_path), new_wallet(), image))
     yield made
     made.close()
     remove_containers(engine, made.bench.wallet)
 
 
-def test_a_slot_greets_and_is_idle(partners: Partners) -> None:
+def test_a_slot_greets_and_is_idle(partners: Collaborators) -> None:
     partners.start()
     eventually(lambda: partners.state() is State.IDLE, "idleness")
     partners.stop()
     assert partners.state() is State.STOPPING
 
 
-def test_an_order_is_done_told_timed_and_cleared_away(partners: Partners) -> None:
+def test_an_order_is_done_told_timed_and_cleared_away(partners: Collaborators) -> None:
     partners.start()
     task = partners.task(WRITE_RESULT)
     partners.send(task)
@@ -182,7 +182,7 @@ def test_an_order_is_done_told_timed_and_cleared_away(partners: Partners) -> Non
     assert (durations.app.count, durations.pre.count, durations.post.count) == (1, 0, 0)
 
 
-def test_the_board_shows_the_work(partners: Partners) -> None:
+def test_the_board_shows_the_work(partners: Collaborators) -> None:
     partners.start()
     task = partners.task("sleep 1")
     partners.send(task)
@@ -192,7 +192,7 @@ def test_the_board_shows_the_work(partners: Partners) -> None:
     partners.hear()
 
 
-def test_an_order_that_comes_twice_is_done_once(partners: Partners) -> None:
+def test_an_order_that_comes_twice_is_done_once(partners: Collaborators) -> None:
     partners.start()
     task = partners.task(f"cat /proc/sys/kernel/random/uuid; sleep 0.5; {WRITE_RESULT}")
     partners.send(task)
@@ -204,7 +204,7 @@ def test_an_order_that_comes_twice_is_done_once(partners: Partners) -> None:
     assert (partners.hear(), partners.found(task)) == first
 
 
-def test_another_attempt_is_done_anew(partners: Partners) -> None:
+def test_another_attempt_is_done_anew(partners: Collaborators) -> None:
     partners.start()
     task = partners.task(f"cat /proc/sys/kernel/random/uuid; {WRITE_RESULT}")
     partners.send(task, 1)
@@ -215,7 +215,7 @@ def test_another_attempt_is_done_anew(partners: Partners) -> None:
     assert partners.found(task).stdout_tail != first.stdout_tail
 
 
-def test_orders_wait_for_each_other(partners: Partners) -> None:
+def test_orders_wait_for_each_other(partners: Collaborators) -> None:
     partners.start()
     tasks = [partners.task(WRITE_RESULT) for _ in range(3)]
     for task in tasks:
@@ -225,7 +225,7 @@ def test_orders_wait_for_each_other(partners: Partners) -> None:
     ]
 
 
-def test_an_order_without_a_file_or_with_an_unknown_step_fails(partners: Partners) -> None:
+def test_an_order_without_a_file_or_with_an_unknown_step_fails(partners: Collaborators) -> None:
     partners.start()
     lost = partners.bench.task("true")
     partners.folder(lost).root.mkdir(parents=True)
@@ -238,7 +238,7 @@ def test_an_order_without_a_file_or_with_an_unknown_step_fails(partners: Partner
 
 
 def test_an_order_for_a_purged_task_is_answered_and_the_folder_stays_gone(
-    partners: Partners,
+    partners: Collaborators,
 ) -> None:
     partners.start()
     purged = partners.bench.task("true")
@@ -247,7 +247,7 @@ def test_an_order_for_a_purged_task_is_answered_and_the_folder_stays_gone(
     assert not partners.folder(purged).root.exists()
 
 
-def test_without_a_wallet_on_the_board_nothing_is_run(partners: Partners) -> None:
+def test_without_a_wallet_on_the_board_nothing_is_run(partners: Collaborators) -> None:
     partners.context.board.facts.set(wallet="")
     partners.start()
     task = partners.task("true")
@@ -256,7 +256,7 @@ def test_without_a_wallet_on_the_board_nothing_is_run(partners: Partners) -> Non
     assert "wallet" in partners.found(task).message
 
 
-def test_a_cancelled_task_ends_silently_and_the_next_is_done(partners: Partners) -> None:
+def test_a_cancelled_task_ends_silently_and_the_next_is_done(partners: Collaborators) -> None:
     partners.start()
     task = partners.task("touch /iexec_out/begun; sleep 60")
     partners.send(task)
@@ -269,7 +269,7 @@ def test_a_cancelled_task_ends_silently_and_the_next_is_done(partners: Partners)
     eventually(lambda: partners.containers() == 0, "the removal")
 
 
-def test_a_task_cancelled_while_it_waits_is_not_begun(partners: Partners) -> None:
+def test_a_task_cancelled_while_it_waits_is_not_begun(partners: Collaborators) -> None:
     partners.start()
     busy, waiting = partners.task(f"sleep 1; {WRITE_RESULT}"), partners.task(WRITE_RESULT)
     partners.send(busy)
@@ -280,7 +280,7 @@ def test_a_task_cancelled_while_it_waits_is_not_begun(partners: Partners) -> Non
     assert not partners.folder(waiting).output.exists()
 
 
-def test_a_cancel_of_what_another_life_left_ends_that(partners: Partners) -> None:
+def test_a_cancel_of_what_another_life_left_ends_that(partners: Collaborators) -> None:
     task = partners.task("")
     spec = partners.bench.spec("sleep 60", task.task_id)
     partners.engine.start(partners.engine.create(spec))
@@ -290,7 +290,7 @@ def test_a_cancel_of_what_another_life_left_ends_that(partners: Partners) -> Non
 
 
 def test_a_message_that_is_no_order_is_passed_over(
-    partners: Partners, caplog: pytest.LogCaptureFixture
+    partners: Collaborators, caplog: pytest.LogCaptureFixture
 ) -> None:
     partners.start()
     partners.orders.put_nowait(Hello("scheduling", 1))
@@ -302,7 +302,7 @@ def test_a_message_that_is_no_order_is_passed_over(
 
 
 def test_scheduling_that_does_not_listen_gets_its_answer_later(
-    partners: Partners, caplog: pytest.LogCaptureFixture
+    partners: Collaborators, caplog: pytest.LogCaptureFixture
 ) -> None:
     partners.start()
     filler = Outcome("0x" + "00" * 32, "x" * 30_000, 1, ok=True)
@@ -320,7 +320,7 @@ def test_scheduling_that_does_not_listen_gets_its_answer_later(
     assert partners.hear() == Outcome(task.task_id, "compute", 1, ok=True)
 
 
-def test_a_stop_waits_for_a_step_that_ends_within_its_grace(partners: Partners) -> None:
+def test_a_stop_waits_for_a_step_that_ends_within_its_grace(partners: Collaborators) -> None:
     partners.start()
     task = partners.task(f"touch /iexec_out/begun; sleep 1; {WRITE_RESULT}")
     partners.send(task)
@@ -330,7 +330,7 @@ def test_a_stop_waits_for_a_step_that_ends_within_its_grace(partners: Partners) 
     assert partners.containers() == 0
 
 
-def test_a_stop_ends_an_app_that_does_not_end_within_its_grace(partners: Partners) -> None:
+def test_a_stop_ends_an_app_that_does_not_end_within_its_grace(partners: Collaborators) -> None:
     partners.start()
     task = partners.task("touch /iexec_out/begun; sleep 60")
     partners.send(task)
@@ -343,7 +343,7 @@ def test_a_stop_ends_an_app_that_does_not_end_within_its_grace(partners: Partner
     assert partners.folder(task).root.exists()
 
 
-def test_a_slot_killed_in_the_middle_of_a_computation_completes_it(partners: Partners) -> None:
+def test_a_slot_killed_in_the_middle_of_a_computation_completes_it(partners: Collaborators) -> None:
     task = partners.task(f"echo once >> /iexec_out/count; sleep 2; {WRITE_RESULT}")
     first = partners.fork()
     order = partners.send(task)
@@ -363,6 +363,6 @@ def test_a_slot_killed_in_the_middle_of_a_computation_completes_it(partners: Par
     assert partners.containers() == 0
 
 
-def test_a_slot_without_a_number_is_refused(partners: Partners) -> None:
+def test_a_slot_without_a_number_is_refused(partners: Collaborators) -> None:
     with pytest.raises(ValueError, match="has no slot"):
         compute.run(dataclasses.replace(partners.context, slot=None))

@@ -25,11 +25,11 @@ _LIFE = (
 _OUTBOX = ("test_outbox", "test_outbox_prices", "test_outbox_memory", "test_outbox_histories")
 TESTS = {
     "task/lifecycle.py": _LIFE,
-    "task/moves.py": _LIFE,
-    "task/watch.py": _LIFE,
-    "task/rebuild.py": ("test_rebuild", "test_contributions", "test_grants"),
-    "task/recovery.py": ("test_recovery",),
-    "task/patience.py": ("test_patience",),
+    "task/transitions.py": _LIFE,
+    "task/chain_rules.py": _LIFE,
+    "recovery/rebuild.py": ("test_rebuild", "test_contributions", "test_grants"),
+    "recovery/recovery.py": ("test_recovery",),
+    "task/push_timeout.py": ("test_patience",),
     "outbox/outbox.py": _OUTBOX,
     "outbox/plan.py": ("test_plan", *_OUTBOX),
     "core/stomp.py": ("test_stomp",),

@@ -19,8 +19,8 @@ from lostdata import (
 
 from iexworker.errors import ChainError
 from iexworker.poco.models import ContributionStatus, Profile, TaskStatus
+from iexworker.recovery.contributions import SETTLE_BLOCKS, Contributions
 from iexworker.shared.handoff import StepOutcome, TaskOrder, write_order, write_outcome
-from iexworker.task.contributions import SETTLE_BLOCKS, Contributions
 from iexworker.task.replicate import Replicate, Step
 
 C = ContributionStatus

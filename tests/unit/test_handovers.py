@@ -9,14 +9,14 @@ from lifekit import TASK, granted
 
 from iexworker import retry
 from iexworker.errors import ChainError, JournalError
-from iexworker.task.handovers import Handovers
+from iexworker.scheduling.transactions import Handovers
 from iexworker.task.replicate import Replicate, Step, Work
 
 STAKED = replace(granted(), step=Step.CONTRIBUTE, work=Work.DOING, staked=True)
-Play = Callable[["Desk"], Coroutine[object, object, None]]
+Play = Callable[["ChainGateway"], Coroutine[object, object, None]]
 
 
-class Desk:
+class ChainGateway:
     """An outbox that fails as told, and the tasks that it is given."""
 
     def __init__(self) -> None:
@@ -53,31 +53,31 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def play(scenario: Play) -> None:
     async def act() -> None:
-        await asyncio.wait_for(scenario(Desk()), 10)
+        await asyncio.wait_for(scenario(ChainGateway()), 10)
 
     asyncio.run(act())
 
 
 def test_no_error_ends_a_handover() -> None:
-    async def scenario(desk: Desk) -> None:
-        desk.troubles = [ChainError("gone"), JournalError("disk full"), ValueError("a surprise")]
-        desk.handovers.begin(TASK, Step.CONTRIBUTE)
-        await desk.done()
-        assert desk.tries == 4
-        assert desk.taken == [(TASK, Step.CONTRIBUTE)]
+    async def scenario(gateway: ChainGateway) -> None:
+        gateway.troubles = [ChainError("gone"), JournalError("disk full"), ValueError("a surprise")]
+        gateway.handovers.begin(TASK, Step.CONTRIBUTE)
+        await gateway.done()
+        assert gateway.tries == 4
+        assert gateway.taken == [(TASK, Step.CONTRIBUTE)]
 
     play(scenario)
 
 
 def test_what_is_under_way_is_not_begun_again_and_what_is_done_may_be() -> None:
-    async def scenario(desk: Desk) -> None:
-        desk.handovers.begin(TASK, Step.CONTRIBUTE)
-        desk.handovers.begin(TASK, Step.CONTRIBUTE)
-        await desk.done()
-        assert desk.tries == 1
-        desk.handovers.begin(TASK, Step.CONTRIBUTE)
-        await desk.done()
-        assert desk.tries == 2
+    async def scenario(gateway: ChainGateway) -> None:
+        gateway.handovers.begin(TASK, Step.CONTRIBUTE)
+        gateway.handovers.begin(TASK, Step.CONTRIBUTE)
+        await gateway.done()
+        assert gateway.tries == 1
+        gateway.handovers.begin(TASK, Step.CONTRIBUTE)
+        await gateway.done()
+        assert gateway.tries == 2
 
     play(scenario)
 
@@ -94,24 +94,24 @@ def test_what_is_under_way_is_not_begun_again_and_what_is_done_may_be() -> None:
 def test_what_the_task_does_not_wait_for_any_more_is_not_handed_over(
     record: Replicate | None,
 ) -> None:
-    async def scenario(desk: Desk) -> None:
-        desk.records.pop(TASK)
+    async def scenario(gateway: ChainGateway) -> None:
+        gateway.records.pop(TASK)
         if record is not None:
-            desk.records[TASK] = record
-        desk.handovers.begin(TASK, Step.CONTRIBUTE)
-        await desk.done()
-        assert desk.tries == 0
+            gateway.records[TASK] = record
+        gateway.handovers.begin(TASK, Step.CONTRIBUTE)
+        await gateway.done()
+        assert gateway.tries == 0
 
     play(scenario)
 
 
 def test_an_outbox_that_cannot_forget_is_left_as_it_is() -> None:
-    async def scenario(desk: Desk) -> None:
-        desk.troubles = [JournalError("disk full")]
-        desk.handovers.forget("a")
-        await desk.done()
-        desk.handovers.forget("b")
-        await desk.done()
-        assert desk.forgotten == ["b"]
+    async def scenario(gateway: ChainGateway) -> None:
+        gateway.troubles = [JournalError("disk full")]
+        gateway.handovers.forget("a")
+        await gateway.done()
+        gateway.handovers.forget("b")
+        await gateway.done()
+        assert gateway.forgotten == ["b"]
 
     play(scenario)

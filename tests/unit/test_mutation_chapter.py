@@ -8,12 +8,14 @@ import chapter
 import pytest
 from chapter import Tried
 
-FLIPPED = Tried("task/moves.py", "abort", 7, "name", "x = a | b", "x = a & b", 1, "survived", 0.5)
+FLIPPED = Tried(
+    "task/transitions.py", "abort", 7, "name", "x = a | b", "x = a & b", 1, "survived", 0.5
+)
 KILLED = Tried("core/stomp.py", "", 1, "string", '"A"', '"B"', 1, "killed", 0.1)
 ENDLESS = Tried("core/stomp.py", "", 2, "string", '"A"', '"B"', 1, "timeout", 60.0)
 ROW = """
 [[survivor]]
-module = "task/moves.py"
+module = "task/transitions.py"
 inside = "abort"
 operator = "name"
 was = "x = a | b"
@@ -30,12 +32,16 @@ def reasons(tmp_path: Path) -> chapter.Reasons:
 
 
 def test_a_reason_outlives_a_change_of_the_line_s_number(reasons: chapter.Reasons) -> None:
-    moved = Tried("task/moves.py", "abort", 99, "name", "x = a | b", "x = a & b", 1, "survived", 1)
+    moved = Tried(
+        "task/transitions.py", "abort", 99, "name", "x = a | b", "x = a & b", 1, "survived", 1
+    )
     assert chapter.reason(moved, reasons) == "both are the same here"
 
 
 def test_a_reason_is_not_taken_for_another_mutant_of_the_line(reasons: chapter.Reasons) -> None:
-    other = Tried("task/moves.py", "abort", 7, "name", "x = a | b", "x = None", 1, "survived", 1)
+    other = Tried(
+        "task/transitions.py", "abort", 7, "name", "x = a | b", "x = None", 1, "survived", 1
+    )
     assert chapter.reason(other, reasons) is None
     assert chapter.UNEXPLAINED in chapter.text([other], reasons, 1, "abc")
 
@@ -44,7 +50,7 @@ def test_time_outs_are_counted_by_themselves(reasons: chapter.Reasons) -> None:
     results = [FLIPPED, KILLED, ENDLESS]
     assert chapter.score(results) == pytest.approx(2 / 3)
     assert chapter.summary(results) == [
-        ("task/moves.py", 1, 0, 0, 1),
+        ("task/transitions.py", 1, 0, 0, 1),
         ("core/stomp.py", 2, 1, 1, 0),
         ("all", 3, 1, 1, 1),
     ]
@@ -55,7 +61,7 @@ def test_the_section_lists_each_survivor_with_its_reason(reasons: chapter.Reason
     section = chapter.text([FLIPPED, KILLED], reasons, 4, "abc")
     written = chapter.put(document, section)
     assert "Commit `abc`, seed 4: 2 mutants, 50.0% noticed" in written
-    row = r"| task/moves.py:7 | `x = a \| b` | `x = a & b` | both are the same here |"
+    row = r"| task/transitions.py:7 | `x = a \| b` | `x = a & b` | both are the same here |"
     assert row in written.splitlines()
     assert written.startswith(f"before\n{chapter.BEGIN}\n")
     assert written.endswith(f"\n{chapter.END}\nafter\n")

@@ -321,7 +321,7 @@ def test_a_digest_is_sent_where_there_is_one(
 _MEASURE = """
 import resource, sys
 from pathlib import Path
-from iexworker.core.messages import Profile
+from iexworker.poco.models import Profile
 from iexworker.results.proxy import ResultProxy, Upload
 url, archive = sys.argv[1:]
 def peak():

@@ -36,7 +36,9 @@ from iexworker.poco.models import (
     Sighting,
     TaskStatus,
 )
-from iexworker.task import lifecycle, rebuild
+from iexworker.recovery import rebuild
+from iexworker.recovery.task_folders import Kept
+from iexworker.task import lifecycle
 from iexworker.task.events import (
     Answered,
     AskScheduler,
@@ -52,7 +54,6 @@ from iexworker.task.events import (
     StepDone,
     Transact,
 )
-from iexworker.task.leftovers import Kept
 from iexworker.task.replicate import Redo, Replicate, Step, Update, Work
 
 S, N = ReplicateStatus, NotificationType

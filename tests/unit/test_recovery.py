@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 
 from iexworker.errors import ChainError, JournalDamaged, JournalError, SchedulerError
-from iexworker.task import recovery
-from iexworker.task.recovery import Recovery, why_incomplete
+from iexworker.recovery import recovery
+from iexworker.recovery.recovery import Recovery, why_incomplete
 
 NEW = "the journal is new here"
 OLD = (
@@ -144,7 +144,7 @@ def test_the_operator_reads_what_is_looked_for_and_what_keeps_it_from_being_foun
     ]
     assert vars(caplog.records[0])["why"] == "new"
     assert "503" in vars(caplog.records[1])["error"]
-    assert {record.name for record in caplog.records} == {"iexworker.task.recovery"}
+    assert {record.name for record in caplog.records} == {"iexworker.recovery.recovery"}
 
 
 def test_damage_ends_the_process_which_sets_the_journal_aside_at_its_next_start() -> None:

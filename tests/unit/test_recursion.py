@@ -5,7 +5,7 @@ import sys
 
 NESTED = """
 import json, sys
-import iexworker.task.desk
+import iexworker.scheduling.chain_gateway
 try:
     json.loads("[" * 200_000)
 except RecursionError:

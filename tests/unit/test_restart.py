@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from iexworker.restart import STEADY_S, Again, GiveUp, RestartPolicy, backoff_s
+from iexworker.supervisor.restart import STEADY_S, Again, GiveUp, RestartPolicy, backoff_s
 
 
 def test_pauses_grow_from_none_to_thirty_seconds() -> None:

@@ -12,13 +12,14 @@ from lostdata import DIGEST, MINED, WALLET, sighting, task
 
 from iexworker.core.messages import AnswerKind, ReplicateStatus
 from iexworker.poco.models import ContributionStatus, Profile, TaskStatus
-from iexworker.task import rebuild, runner
+from iexworker.recovery import rebuild
+from iexworker.recovery.task_folders import Kept
+from iexworker.scheduling import runner
+from iexworker.scheduling.runner import Runner
 from iexworker.task.events import Answered, DoStep, Effect, Observe, StepDone
 from iexworker.task.journal import Journal, JournalKey, connect
-from iexworker.task.leftovers import Kept
-from iexworker.task.patience import Patience
+from iexworker.task.push_timeout import Patience
 from iexworker.task.replicate import Replicate, Step
-from iexworker.task.runner import Runner
 
 S = ReplicateStatus
 KEY = JournalKey(65535, "0x" + "aa" * 20, "0x" + "bb" * 32, WALLET)
@@ -46,24 +47,24 @@ class KeptDuties:
         self.forgotten.append(replicate.task_id)
 
 
-class Desk:
+class ChainGateway:
     """A runner on a journal of its own."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.connection = connect(path)
         self.journal = Journal(self.connection)
-        self.duties = KeptDuties(self.journal)
+        self.effects = KeptDuties(self.journal)
         self.errors = 0
-        self.runner = Runner(self.journal, KEY, self.duties, self._count)
+        self.runner = Runner(self.journal, KEY, self.effects, self._count)
 
     def _count(self) -> None:
         self.errors += 1
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path / "journal.sqlite")
+def gateway(tmp_path: Path) -> ChainGateway:
+    return ChainGateway(tmp_path / "journal.sqlite")
 
 
 def lost() -> Replicate:
@@ -74,50 +75,50 @@ def lost() -> Replicate:
     return rebuild.contributed(traces)
 
 
-def test_what_is_found_again_is_journalled_and_goes_on(desk: Desk) -> None:
-    desk.runner.adopt(lost())
-    assert desk.duties.effects == [DoStep(Step.APP, 1), Observe()]
-    assert desk.duties.journalled[0] == [lost()]
-    assert desk.duties.kicked == [TASK]
+def test_what_is_found_again_is_journalled_and_goes_on(gateway: ChainGateway) -> None:
+    gateway.runner.adopt(lost())
+    assert gateway.effects.effects == [DoStep(Step.APP, 1), Observe()]
+    assert gateway.effects.journalled[0] == [lost()]
+    assert gateway.effects.kicked == [TASK]
     # What would be pushed for it was pushed before: the chain is not given time to confirm it.
-    assert desk.runner.patience(TASK) == Patience(moved_s=0.0, heard_s=0.0)
+    assert gateway.runner.patience(TASK) == Patience(moved_s=0.0, heard_s=0.0)
 
 
 @pytest.mark.parametrize(("digest", "words"), [(DIGEST, "INFO"), (None, "ERROR")])
 def test_it_is_said_whether_computing_again_was_of_use(
-    desk: Desk, caplog: pytest.LogCaptureFixture, digest: str | None, words: str
+    gateway: ChainGateway, caplog: pytest.LogCaptureFixture, digest: str | None, words: str
 ) -> None:
     caplog.set_level("INFO")
-    desk.runner.adopt(lost())
+    gateway.runner.adopt(lost())
     for step, attempt in ((Step.APP, 1), (Step.DATA, 2), (Step.COMPUTE, 3)):
-        desk.runner.apply(TASK, StepDone(step, attempt, ok=True, digest=digest))
+        gateway.runner.apply(TASK, StepDone(step, attempt, ok=True, digest=digest))
     (said,) = [record for record in caplog.records if record.message == "computed again"]
     assert said.levelname == words
 
 
-def change(desk: Desk) -> None:
-    desk.runner.apply(TASK, Answered(S.CONTRIBUTING, AnswerKind.ACCEPTED))
+def change(gateway: ChainGateway) -> None:
+    gateway.runner.apply(TASK, Answered(S.CONTRIBUTING, AnswerKind.ACCEPTED))
 
 
-def waiting(desk: Desk) -> list[ReplicateStatus]:
-    (record,) = Journal(connect(desk.path)).replicates(KEY)
+def waiting(gateway: ChainGateway) -> list[ReplicateStatus]:
+    (record,) = Journal(connect(gateway.path)).replicates(KEY)
     return [update.status for update in record.pending]
 
 
 def test_an_event_waits_for_a_journal_that_cannot_be_written(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    gateway: ChainGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "JOURNAL_RETRY_S", 0.01)
-    desk.runner.adopt(lost())
+    gateway.runner.adopt(lost())
 
     async def story() -> None:
-        desk.connection.execute("PRAGMA query_only=1")
-        change(desk)
+        gateway.connection.execute("PRAGMA query_only=1")
+        change(gateway)
         await asyncio.sleep(0.05)
-        assert desk.errors > 1
-        assert waiting(desk) == [S.CONTRIBUTING, S.CONTRIBUTED]
-        desk.connection.execute("PRAGMA query_only=0")
-        await until(lambda: waiting(desk) == [S.CONTRIBUTED])
+        assert gateway.errors > 1
+        assert waiting(gateway) == [S.CONTRIBUTING, S.CONTRIBUTED]
+        gateway.connection.execute("PRAGMA query_only=0")
+        await until(lambda: waiting(gateway) == [S.CONTRIBUTED])
 
     asyncio.run(story())
 
@@ -128,11 +129,11 @@ async def until(look: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_a_journal_that_is_damaged_meanwhile_ends_the_process(desk: Desk) -> None:
-    desk.runner.adopt(lost())
-    other = connect(desk.path)
+def test_a_journal_that_is_damaged_meanwhile_ends_the_process(gateway: ChainGateway) -> None:
+    gateway.runner.adopt(lost())
+    other = connect(gateway.path)
     other.execute("PRAGMA writable_schema=1")
     other.execute("UPDATE sqlite_master SET sql='rubbish' WHERE name='replicates'")
     other.execute("PRAGMA schema_version=99")  # so that everybody reads it again
     with pytest.raises(SystemExit, match="malformed"):
-        change(desk)
+        change(gateway)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from iexworker.scheduling.slots import Slots
 from iexworker.shared.channels import Cancel, Channel, Hello, Message, Order, Outcome
-from iexworker.task.slots import Slots
 
 Build = Callable[[int], "Floor"]
 

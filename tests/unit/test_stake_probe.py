@@ -8,12 +8,12 @@ import pytest
 
 from iexworker.errors import ChainError
 from iexworker.procs.context import roles
+from iexworker.scheduling.probes import STAKE_PAUSE_S, StakeProbe
 from iexworker.shared.board import Board
-from iexworker.task.probes import STAKE_PAUSE_S, StakeProbe
 
 
 class Purse:
-    """A desk that knows what the wallet has deposited."""
+    """A gateway that knows what the wallet has deposited."""
 
     def __init__(self) -> None:
         self.key = SimpleNamespace(wallet="0xme")

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from iexworker import status
 from iexworker.procs.context import SUPERVISOR, roles
-from iexworker.report import report
 from iexworker.shared.board import Board, State
 from iexworker.shared.ring import Ring
-from iexworker.status import headline, render, span
-from iexworker.web.source import Source
+from iexworker.supervisor import status
+from iexworker.supervisor.report import report
+from iexworker.supervisor.status import headline, render, span
+from iexworker.web.worker_view import Source
 
 TASK = "0x" + "ab" * 32
 NOW_S = 1_700_000_000.0

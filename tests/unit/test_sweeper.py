@@ -9,9 +9,9 @@ import pytest
 from lifekit import granted
 
 from iexworker.errors import DockerError
-from iexworker.task import sweeper
+from iexworker.scheduling import containers
+from iexworker.scheduling.containers import Sweeper, computing
 from iexworker.task.replicate import Redo, Replicate, Step, Work
-from iexworker.task.sweeper import Sweeper, computing
 
 OURS, ENDED = "0x" + "01" * 32, "0x" + "02" * 32
 
@@ -47,7 +47,7 @@ class Engine:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeper, "pauses", lambda: iter([0.001] * 10_000))
+    monkeypatch.setattr(containers, "pauses", lambda: iter([0.001] * 10_000))
 
 
 def play(made: Sweeper, scene: Callable[[], Coroutine[None, None, None]]) -> None:

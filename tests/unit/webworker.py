@@ -11,7 +11,7 @@ from falcon.testing import Result, TestClient
 from iexworker.shared.board import Board, State
 from iexworker.shared.ring import Ring, Stage
 from iexworker.web.app import create_app
-from iexworker.web.source import Source
+from iexworker.web.worker_view import Source
 
 ROLES = ("supervisor", "scheduling", "heartbeat", "compute-0", "compute-1", "http")
 NOW_S = 1_800_000_000.0

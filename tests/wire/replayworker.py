@@ -17,13 +17,12 @@ from runscript import RUNS, Script, recorded, script
 
 from iexworker import logs
 from iexworker.procs import heartbeat, scheduling
-from iexworker.procs.context import HEARTBEAT, SCHEDULING, Channels, Context, roles
+from iexworker.procs.context import HEARTBEAT, SCHEDULING, WALLET_PASSWORD, Channels, Context, roles
 from iexworker.secrets import Secrets
 from iexworker.settings.model import load
 from iexworker.shared.board import Board
 from iexworker.shared.channels import Channel, Stop
 from iexworker.shared.ring import Ring
-from iexworker.supervisor import WALLET_PASSWORD
 
 PING_PERIOD_S = 0.2
 """A replay goes by events: one waits for a ping no longer than it has to."""
@@ -60,7 +59,7 @@ def context(role: str, settings_of: dict[str, str], board: Board, channels: Chan
 
 def main(run: str, start: int, url: str, folder: Path) -> None:
     """Work until SIGTERM."""
-    from scriptedworld import NoContainers, ScriptedSlot, StagedChain, desk_class
+    from scriptedworld import NoContainers, ScriptedSlot, StagedChain, gateway_class
 
     environ = {
         "IEXEC_CORE_URL": url,
@@ -86,7 +85,7 @@ def main(run: str, start: int, url: str, folder: Path) -> None:
 
     signal.signal(signal.SIGTERM, leave)
     outside = scheduling.Outside(
-        desk_class=lambda: desk_class(chain), containers_class=NoContainers
+        gateway_class=lambda: gateway_class(chain), containers_class=NoContainers
     )
     scheduling.run(works, outside)
     pinger.join()

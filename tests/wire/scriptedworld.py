@@ -39,10 +39,10 @@ from iexworker.poco.models import (
     TaskStatus,
     TaskView,
 )
+from iexworker.scheduling.chain_gateway import ChainGateway
+from iexworker.scheduling.containers import EngineContainers
 from iexworker.shared import handoff as papers
 from iexworker.shared.channels import Channel, Hello, Order, Outcome
-from iexworker.task.containers import EngineContainers
-from iexworker.task.desk import Desk
 from iexworker.task.replicate import CONTRIBUTABLE_CAUSES, STATUSES, Replicate, Step
 
 POOL_OWNER = "0x15d34aaf54267db7d7c367839aaf71a00a2c6a65"
@@ -192,10 +192,10 @@ class StagedHub(Hub):
         return self.chain.describe(task_id, profile)
 
 
-def desk_class(chain: StagedChain) -> type[Desk]:
-    """Return a desk on that chain: its checks and reads are the real ones, its outbox is not."""
+def gateway_class(chain: StagedChain) -> type[ChainGateway]:
+    """Return a gateway on that chain: its checks and reads are the real ones, its outbox is not."""
 
-    class StagedDesk(Desk):
+    class StagedDesk(ChainGateway):
         def _hub(self) -> Hub:
             hub = StagedHub(self.configuration, "", WALLET)
             hub.chain = chain

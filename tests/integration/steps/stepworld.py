@@ -16,7 +16,7 @@ from enginekit import ADDRESS, PROFILES, Bench, make_settings, new_wallet, remov
 from iexworker.compute import names
 from iexworker.compute.cancellation import Cancellation
 from iexworker.compute.container import Runner
-from iexworker.compute.die_events import Deaths
+from iexworker.compute.die_events import DieEvents
 from iexworker.compute.engine import Engine
 from iexworker.compute.folders import TaskFolder
 from iexworker.compute.steps import Done, Steps, Tools
@@ -38,7 +38,7 @@ class World:
         self.bench = bench
         self.cancellation = Cancellation()
         self.scheduler_answers = True
-        deaths = Deaths(engine.address, bench.wallet)
+        deaths = DieEvents(engine.address, bench.wallet)
         self.tools = Tools(
             settings=bench.settings,
             owner=bench.owner,

@@ -1,0 +1,1 @@
+"""Finds the tasks that the journal lacks: on the chain, in task folders, at the scheduler."""

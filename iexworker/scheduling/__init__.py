@@ -1,0 +1,1 @@
+"""The work of the scheduling process: events in, effects out."""

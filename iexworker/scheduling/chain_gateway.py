@@ -1,0 +1,277 @@
+"""The chain as the scheduling loop sees it: reads in a few threads, transactions in one of its own.
+
+Each thread has its own node connection; the outbox's thread also its own journal connection.
+Nothing here blocks the loop, and a slow node delays no other task's reveal: the outbox waits for
+no receipt between two sends (docs/spec/04, H11).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from iexworker.chain.hub import Hub
+from iexworker.errors import ChainError
+from iexworker.outbox import gas
+from iexworker.outbox.actions import Action, Pace, Result, Tally
+from iexworker.outbox.gas import PriceRule
+from iexworker.outbox.ledger import Ledger
+from iexworker.outbox.node import ChainNode
+from iexworker.outbox.outbox import Outbox
+from iexworker.poco import abi, preflight
+from iexworker.poco import authorization as words
+from iexworker.poco.authorization import WorkerpoolAuthorization
+from iexworker.poco.models import (
+    ZERO_ADDRESS,
+    ActionKind,
+    ChainConfiguration,
+    ChainReceipt,
+    Contributed,
+    ContributionEvent,
+    Head,
+    Nonces,
+    Sighting,
+    TaskDescription,
+)
+from iexworker.task.journal import JournalKey, connect
+from iexworker.task.replicate import Replicate, Step
+from iexworker.wallet import Wallet
+
+READERS = 3
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class ChainGateway:
+    """One chain, one wallet; made by `open_gateway` once the node has answered."""
+
+    def __init__(
+        self,
+        configuration: ChainConfiguration,
+        node_url: str,
+        wallet: Wallet,
+        prices: PriceRule,
+        pool_address: str | None,
+    ) -> None:
+        self.configuration = configuration
+        self._node_url = node_url
+        self._wallet = wallet
+        self._prices = prices
+        self._pool_address = pool_address
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="chain")
+        self._sender = ThreadPoolExecutor(1, thread_name_prefix="outbox")
+        self._local = threading.local()
+        self._outbox: Outbox
+        self._ledger: Ledger
+        self.key: JournalKey
+        self.wake = asyncio.Event()
+        """Set when the outbox has something new to do."""
+        self.tally = Tally()
+        self.stake_wanted_nrlc = 0
+        """What the last task locks, where the deposit did not cover it; else 0."""
+
+    def open(self, journal_path: Path) -> None:
+        """Check that the node is on the right chain, then make the outbox; raises `ChainError`.
+
+        Blocks: called in a thread.
+        """
+        hub = self._hub()
+        chain_id = hub.chain_id()
+        if chain_id != self.configuration.chain_id:
+            raise ChainError(
+                f"the node {self._node_url} is on chain {chain_id}, the scheduler works on chain "
+                f"{self.configuration.chain_id}: set IEXEC_WORKER_OVERRIDE_BLOCKCHAIN_NODE_ADDRESS "
+                "to a node of that chain"
+            )
+        self.key = JournalKey(
+            chain_id,
+            self.configuration.hub_address,
+            hub.genesis_hash(),
+            self._wallet.address,
+        )
+        log.info("chain node answers", extra={"node": hub.client_version(), "chain": chain_id})
+        self._sender.submit(self._make_outbox, journal_path).result()
+
+    def _make_outbox(self, journal_path: Path) -> None:
+        self._ledger = Ledger(connect(journal_path), str(self.key))
+        node = ChainNode(self._hub())
+        self._outbox = Outbox(node, self._ledger, self._wallet, self.configuration, self._prices)
+
+    def _hub(self) -> Hub:
+        hub: Hub | None = getattr(self._local, "hub", None)
+        if hub is None:
+            hub = Hub(self.configuration, self._node_url, self._wallet.address)
+            self._local.hub = hub
+        return hub
+
+    async def _read(self, call: Callable[[Hub], T]) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, lambda: call(self._hub()))
+
+    async def describe(self, replicate: Replicate) -> TaskDescription | None:
+        """Return what the task is."""
+        return await self._read(lambda hub: hub.describe(replicate.task_id, replicate.profile))
+
+    async def authorized(
+        self, authorization: WorkerpoolAuthorization, description: TaskDescription
+    ) -> bool:
+        """Tell whether the contract will take the authorisation, and the deal is our pool's."""
+        pool = description.workerpool_address
+        if self._pool_address not in (None, pool):
+            log.error(
+                "grant of another workerpool refused",
+                extra={"task": description.task_id, "pool": pool, "ours": self._pool_address},
+            )
+            return False
+        reason = await self._read(lambda hub: self._refusal(hub, authorization, description))
+        if reason is not None:
+            log.error("grant refused", extra={"task": description.task_id, "reason": reason})
+        return reason is None
+
+    def _refusal(
+        self, hub: Hub, authorization: WorkerpoolAuthorization, description: TaskDescription
+    ) -> str | None:
+        """Say why the contract would not take the authorisation (docs/spec/05, 5.6)."""
+        signers = [description.workerpool_owner]
+        if authorization.enclave_challenge != ZERO_ADDRESS:
+            signers += filter(None, [hub.tee_broker()])
+        task_id, wallet = description.task_id, self._wallet.address
+        reason = words.refusal(authorization, task_id=task_id, wallet=wallet, signers=signers)
+        if reason is None or words.mismatch(authorization, task_id=task_id, wallet=wallet):
+            return reason
+        accepted = hub.accepts_signature(
+            description.workerpool_owner, words.digest(authorization), authorization.signature
+        )
+        return None if accepted else reason
+
+    async def cannot_contribute(
+        self, replicate: Replicate, description: TaskDescription
+    ) -> str | None:
+        """Return the cause that forbids to go on, None when all is well."""
+        view = await self._read(lambda hub: hub.task_view(replicate.task_id))
+        facts = preflight.Facts(
+            wallet=self._wallet.address,
+            authorized=True,
+            task=view.task,
+            account=view.account,
+            worker_stake=description.worker_stake,
+            described=True,
+            finalizes_at_once=False,
+            contribution=view.contribution,
+            now_s=view.head.timestamp_s,
+        )
+        causes = preflight.contribution_causes(facts, replicate.profile)
+        if "STAKE_TOO_LOW" in causes:
+            self.stake_wanted_nrlc = description.worker_stake
+        return causes[0] if causes else None
+
+    async def enough_gas(self) -> bool:
+        """Tell whether the wallet can pay for a transaction."""
+        return (await self.gas_reserve()).enough
+
+    async def gas_reserve(self) -> gas.GasReserve:
+        """Return how many transactions the wallet can pay."""
+        sidechain = self.configuration.sidechain
+        balance = None if sidechain else await self._read(Hub.balance)
+        return gas.reserve(balance, self._prices.cap_wei, sidechain=sidechain)
+
+    async def deposit_nrlc(self) -> int:
+        """Return the wallet's free stake, which the next contribution can lock."""
+        return (await self._read(Hub.account)).stake
+
+    async def head(self) -> Head:
+        """Return the newest block."""
+        return await self._read(Hub.head)
+
+    async def nonces(self) -> Nonces:
+        """Return the wallet's transaction counts."""
+        return await self._read(Hub.nonces)
+
+    async def signed_nonce(self) -> int:
+        """Return the highest nonce that the journal knows to be signed with, -1 without any."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._sender, lambda: self._ledger.top_nonce())
+
+    async def sight(self, task_id: str) -> Sighting:
+        """Read task and own contribution."""
+        sighting = await self.look(task_id)
+        if sighting is None:
+            raise ChainError(f"task {task_id} is not known to {self.configuration.hub_address}")
+        return sighting
+
+    async def look(self, task_id: str) -> Sighting | None:
+        """Read task and own contribution, None for a task that the hub does not know."""
+        view = await self._read(lambda hub: hub.task_view(task_id))
+        if view.task is None:
+            return None
+        return Sighting(view.task, view.contribution, view.head.timestamp_s)
+
+    async def contributions(self) -> list[ContributionEvent]:
+        """Return this wallet's contributions to all tasks that can be under way."""
+        return await self._read(lambda hub: hub.contributions_since(hub.oldest_block()))
+
+    async def contributed(self, tx_hash: str) -> Contributed | None:
+        """Return what a transaction contributed, None when the node does not know it."""
+        return await self._read(lambda hub: hub.contributed(tx_hash))
+
+    async def revealed(self, task_id: str, since_block: int) -> ChainReceipt | None:
+        """Return where our reveal was mined, None when it was not."""
+        found = await self._read(lambda hub: hub.event(ActionKind.REVEAL, task_id, since_block))
+        if found is None or found.block_number is None:
+            return None
+        return ChainReceipt(found.block_number, found.tx_hash)
+
+    async def transact(self, replicate: Replicate, step: Step) -> None:
+        """Hand a contribute or reveal to the outbox."""
+        if step is Step.CONTRIBUTE:
+            action = contribute_action(replicate, self._wallet.address)
+        else:
+            view = await self.sight(replicate.task_id)
+            action = reveal_action(replicate, view.task.reveal_deadline_s)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._sender, lambda: self._outbox.submit(action))
+        self.wake.set()
+
+    async def turn_outbox(self) -> tuple[list[Result], Pace]:
+        """Do one pass of the outbox: what came to its end, and how soon the next is worth it."""
+
+        def turn() -> tuple[list[Result], Pace]:
+            results = self._outbox.step()
+            self.tally = self._outbox.tally
+            return results, self._outbox.pace
+
+        return await asyncio.get_running_loop().run_in_executor(self._sender, turn)
+
+    async def forget(self, task_id: str) -> None:
+        """Drop what the outbox keeps of a task that has ended."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._sender, lambda: self._outbox.forget(task_id))
+
+    def close(self) -> None:
+        """Let the threads end; nothing that was begun is lost."""
+        self._readers.shutdown(wait=False, cancel_futures=True)
+        self._sender.shutdown(wait=False, cancel_futures=True)
+
+
+def contribute_action(replicate: Replicate, wallet: str) -> Action:
+    """Return the contribute of a standard task (docs/spec/05, 4.1)."""
+    task_id, digest = replicate.task_id, replicate.digest
+    if digest is None:
+        raise ValueError(f"{task_id}: a contribution needs a digest")
+    calldata = abi.contribute(task_id, wallet, digest, replicate.authorization.signature)
+    deadline_s = replicate.contribution_deadline_s or 0
+    return Action(task_id, ActionKind.CONTRIBUTE, calldata, gas.CONTRIBUTE_GAS, deadline_s)
+
+
+def reveal_action(replicate: Replicate, deadline_s: int) -> Action:
+    """Return the reveal of a contribution."""
+    if replicate.digest is None:
+        raise ValueError(f"{replicate.task_id}: a reveal needs a digest")
+    calldata = abi.reveal(replicate.task_id, replicate.digest)
+    return Action(replicate.task_id, ActionKind.REVEAL, calldata, gas.REVEAL_GAS, deadline_s)

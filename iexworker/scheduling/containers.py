@@ -1,0 +1,128 @@
+"""Containers of this wallet that no slot works with: found by label, removed, tried again.
+
+A crash leaves some behind, and so does an engine that does not answer when a task ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from iexworker.compute import names
+from iexworker.compute.engine import Engine
+from iexworker.errors import Unavailable
+from iexworker.retry import pauses
+from iexworker.task.replicate import Replicate, Step
+
+log = logging.getLogger(__name__)
+
+
+class EngineContainers:
+    """Finds containers by label, never by a guess from their name; calls block."""
+
+    def __init__(self, address: str, wallet: str) -> None:
+        self._wallet = wallet
+        self._engine = Engine(address)
+        self._lock = threading.Lock()  # one client, used by whichever thread needs it
+
+    def ping(self) -> None:
+        """Raise `DockerError` when the engine does not answer."""
+        with self._lock:
+            self._engine.ping()
+
+    def runtimes(self) -> tuple[str, ...]:
+        """Return the names of the engine's runtimes; raises `DockerError`."""
+        with self._lock:
+            return self._engine.runtimes()
+
+    def kill_task(self, task_id: str) -> None:
+        """Kill and remove the task's containers; raises `DockerError`."""
+        with self._lock:
+            count = self._engine.remove_labelled(self._wallet, task_id)
+        if count:
+            log.info("containers removed", extra={"task": task_id, "count": count})
+
+    def owned(self) -> dict[str, str]:
+        """Return the id of each container with its task; raises `DockerError`."""
+        with self._lock:
+            found = self._engine.find({names.LABEL_WALLET: self._wallet})
+        return {container.id: container.labels.get(names.LABEL_TASK, "") for container in found}
+
+    def remove(self, container: str) -> None:
+        """Kill and remove a container, gone is fine; raises `DockerError`."""
+        with self._lock:
+            self._engine.remove(container)
+
+
+def computing(replicates: Iterable[Replicate]) -> set[str]:
+    """Return the tasks whose containers a slot works with, or is about to adopt."""
+    return {item.task_id for item in replicates if item.holds_slot or item.step is Step.COMPUTE}
+
+
+class Containers(Protocol):
+    """The wallet's containers in the Docker engine; calls block and raise `DockerError`."""
+
+    def owned(self) -> dict[str, str]:
+        """Return the id of each with its task."""
+
+    def remove(self, container: str) -> None:
+        """Kill and remove one; gone is fine."""
+
+    def kill_task(self, task_id: str) -> None:
+        """Kill and remove those of a task."""
+
+
+class Sweeper:
+    """Begins with the first `sweep`: before that, a container may be one to adopt."""
+
+    def __init__(
+        self, containers: Containers, replicates: Callable[[], Iterable[Replicate]]
+    ) -> None:
+        self._containers = containers
+        self._replicates = replicates
+        self._begun = asyncio.Event()
+        self._left = asyncio.Event()
+
+    async def sweep(self) -> None:
+        """Remove what no task computes in; what the engine does not do now, `run` does later."""
+        self._begun.set()
+        if problem := await self._try():
+            log.warning("containers not looked for, trying again", extra={"error": problem})
+            self._left.set()
+
+    async def kill_task(self, task_id: str) -> None:
+        """Remove a task's containers, running or not; later, where the engine does not answer."""
+        try:
+            await asyncio.to_thread(self._containers.kill_task, task_id)
+        except Unavailable as error:
+            facts = {"task": task_id, "error": str(error)}
+            log.warning("containers not removed, trying again", extra=facts)
+            self._left.set()
+
+    async def run(self) -> None:
+        """Serve for ever."""
+        await self._begun.wait()
+        while True:
+            await self._left.wait()
+            self._left.clear()
+            for pause_s in pauses():
+                await asyncio.sleep(pause_s)
+                if not await self._try():
+                    break
+
+    async def _try(self) -> str:
+        """Look and remove once; return what was in the way, empty when nothing was."""
+        try:
+            owned = await asyncio.to_thread(self._containers.owned)
+            # Asked after the look: a task is known before it has a container.
+            needed = computing(self._replicates())
+            for container, task_id in owned.items():
+                if task_id not in needed:
+                    await asyncio.to_thread(self._containers.remove, container)
+                    log.warning("container left behind removed", extra={"task": task_id})
+        except Unavailable as error:
+            return str(error)
+        return ""

@@ -1,0 +1,119 @@
+"""Sends a task's updates one after the other until each has its answer (docs/spec/04, 4.2)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from iexworker.core.client import Answer
+from iexworker.core.messages import AnswerKind, Details
+from iexworker.errors import LoginRefused, SchedulerError
+from iexworker.retry import pauses
+from iexworker.scheduling.runner import Runner
+from iexworker.shared import handoff
+from iexworker.task.events import Answered
+from iexworker.task.replicate import Update
+
+log = logging.getLogger(__name__)
+
+CAUSES_IN_WORDS: Mapping[str, str] = {
+    "CHAIN_UNREACHABLE": "the chain node did not answer in time",
+    "STAKE_TOO_LOW": "the wallet's deposit does not cover the stake of this task",
+    "OUT_OF_GAS": "the wallet cannot pay for a transaction",
+    "TASK_NOT_ACTIVE": "the task takes no contributions any more",
+    "CONTRIBUTION_TIMEOUT": "the contribution deadline has passed",
+    "CONTRIBUTION_ALREADY_SET": "this wallet has contributed to the task already",
+    "TASK_DESCRIPTION_NOT_FOUND": "the chain does not know the task",
+    "TASK_DESCRIPTION_INVALID": "a task without an enclave cannot have an encrypted result",
+    "TEE_NOT_SUPPORTED": "the task needs an enclave, which this worker has not",
+    "WORKERPOOL_AUTHORIZATION_NOT_FOUND": "the contract would not take the grant's authorisation",
+    "DETERMINISM_HASH_NOT_FOUND": "the computation left no result that could be contributed",
+    "RESULT_LINK_MISSING": "the result has no link that could go on the chain",
+}
+"""Causes (docs/spec/04, section 1.5) that `scheduling` reports by itself, in words for an operator.
+
+Those of a slot come with their own words: which image, which input, which exit code.
+"""
+
+Post = Callable[[str, Update], Awaitable[Answer]]
+"""Sends one update; raises `SchedulerError`."""
+
+
+def details_of(update: Update, outcome: handoff.StepOutcome | None) -> Details | None:
+    """Return the details of an update; the app's output comes from the slot's outcome."""
+    found = outcome if update.with_logs else None
+    details = Details(
+        receipt=update.receipt,
+        result_link=update.result_link,
+        callback_data=update.callback_data,
+        cause=update.cause,
+        exit_code=update.exit_code,
+        with_logs=update.with_logs,
+        stdout=None if found is None else found.stdout_tail,
+        stderr=None if found is None else found.stderr_tail,
+    )
+    return None if details == Details() else details
+
+
+def _why(cause: str | None) -> dict[str, str | None]:
+    """Return the facts that explain a failure, none for a success."""
+    found = {} if cause is None else {"cause": cause, "reason": CAUSES_IN_WORDS.get(cause)}
+    return {name: words for name, words in found.items() if words}
+
+
+class Sender:
+    """One conversation per task, each in its own order; none waits for another."""
+
+    def __init__(self, runner: Runner, post: Post, allowed: asyncio.Event) -> None:
+        self._runner = runner
+        self._post = post
+        self._allowed = allowed
+        """Set while the scheduler may be told anything (logged in, channel open)."""
+        self._talks: dict[str, asyncio.Task[None]] = {}
+
+    def kick(self, task_id: str) -> None:
+        """See to it that the task's pending updates are being sent."""
+        if task_id not in self._talks and self._runner.next_update(task_id) is not None:
+            talk = asyncio.get_running_loop().create_task(self._talk(task_id))
+            self._talks[task_id] = talk
+            talk.add_done_callback(lambda _: self._ended(task_id, talk))
+
+    def _ended(self, task_id: str, talk: asyncio.Task[None]) -> None:
+        del self._talks[task_id]
+        if not talk.cancelled():
+            self.kick(task_id)  # an update may have come between the last look and now
+
+    async def _talk(self, task_id: str) -> None:
+        pause = pauses()
+        while True:
+            await self._allowed.wait()
+            update = self._runner.next_update(task_id)
+            if update is None:
+                return
+            answered = await self._try(task_id, update)
+            if answered is not None:
+                self._runner.apply(task_id, answered)
+            if self._runner.next_update(task_id) == update:
+                await asyncio.sleep(next(pause))  # no answer, or one that is insisted against
+            elif answered is not None:
+                pause = pauses()
+
+    async def _try(self, task_id: str, update: Update) -> Answered | None:
+        status = update.status.value
+        try:
+            answer = await self._post(task_id, update)
+        except (SchedulerError, LoginRefused) as error:
+            log.warning(
+                "update not delivered, it will be sent again",
+                extra={"task": task_id, "status": status, "error": str(error)},
+            )
+            return None
+        except Exception:
+            log.exception("update cannot be sent, trying again", extra={"task": task_id})
+            return None
+        level = logging.WARNING if answer.kind is AnswerKind.REFUSED else logging.INFO
+        wants = None if answer.next is None else answer.next.value
+        facts = {"task": task_id, "status": status, "answer": answer.kind.value, "wants": wants}
+        log.log(level, "update answered", extra=facts | _why(update.cause))
+        return Answered(update.status, answer.kind, answer.next)

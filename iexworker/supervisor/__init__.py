@@ -1,0 +1,1 @@
+"""The parent of the tree: forks, restarts, stops, and tells systemd and the operator."""
