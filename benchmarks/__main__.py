@@ -17,7 +17,7 @@ from benchmarks import report, rings, tasks, tree
 from benchmarks.worker import BenchError, running
 from iexworker.errors import SandboxError
 from iexworker.sandbox import stack
-from iexworker.sandbox.network import Network
+from iexworker.sandbox.network.network import Network
 
 _LOOK_S = 2.0
 _QUIET_PERCENT = 10.0

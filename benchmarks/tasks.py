@@ -6,9 +6,10 @@ import statistics
 from collections.abc import Mapping
 
 from benchmarks.worker import Worker
-from iexworker.sandbox import deals, image
-from iexworker.sandbox.chain import LocalChain
-from iexworker.sandbox.network import Network
+from iexworker.sandbox import image
+from iexworker.sandbox.chain import deals
+from iexworker.sandbox.chain.chain import LocalChain
+from iexworker.sandbox.network.network import Network
 
 _TASKS = 5
 _PATIENCE_S = 120.0

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import load
 from benchmarks.worker import Worker, running
-from iexworker.sandbox.network import Network
+from iexworker.sandbox.network.network import Network
 
 _STARTS = 5
 _SETTLE_S = 10.0

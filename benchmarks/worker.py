@@ -16,8 +16,8 @@ from typing import Any
 
 import psutil
 
-from iexworker.sandbox import ports, worker_env
-from iexworker.sandbox.network import Network
+from iexworker.sandbox.network import ports, worker_env
+from iexworker.sandbox.network.network import Network
 
 SLOTS = 4
 _WALLET = worker_env.WORKERS[-1]

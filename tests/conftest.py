@@ -47,7 +47,7 @@ def _docker_problem() -> str:
 @functools.cache
 def _chain_problem() -> str:
     from iexworker.errors import SandboxError
-    from iexworker.sandbox import tools
+    from iexworker.sandbox.network import tools
 
     try:
         tools.anvil()

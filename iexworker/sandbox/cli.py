@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iexworker.errors import EXIT_OK, SandboxError
-from iexworker.sandbox import children, stack, trouble
-from iexworker.sandbox.book import Book
-from iexworker.sandbox.models import Profile
-from iexworker.sandbox.network import Network, Timers
+from iexworker.sandbox import stack
+from iexworker.sandbox.network import processes
+from iexworker.sandbox.network.network import Network, Timers
+from iexworker.sandbox.scheduler import explain
+from iexworker.sandbox.scheduler.models import Profile
+from iexworker.sandbox.scheduler.store import Book
 from iexworker.sandbox.stack import DEFAULT_PORTS, Options
 
 if TYPE_CHECKING:
-    from iexworker.sandbox.chain import LocalChain
-    from iexworker.sandbox.history import Task
+    from iexworker.sandbox.chain.chain import LocalChain
+    from iexworker.sandbox.chain.history import Task
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -167,7 +169,7 @@ def _timer_names() -> list[str]:
 
 
 def _deal(options: argparse.Namespace) -> int:
-    from iexworker.sandbox import deals
+    from iexworker.sandbox.chain import deals
 
     network = stack.running(options.dir)
     price = options.price
@@ -200,7 +202,7 @@ def _demo_image(network: Network) -> str:
 
 
 def _tasks(options: argparse.Namespace) -> int:
-    from iexworker.sandbox import history
+    from iexworker.sandbox.chain import history
 
     network = stack.running(options.dir)
     chain = _chain(network)
@@ -218,8 +220,8 @@ def _tasks(options: argparse.Namespace) -> int:
         _say(f"{one.task_id}  {one.status:<9}  {by or '-'}")
         for words in troubles.get(one.task_id, []):
             _say(f"    {words}")
-    if any(set(words) - {trouble.NOT_TAKEN} for words in troubles.values()):
-        _say(trouble.WHERE_TO_LOOK)
+    if any(set(words) - {explain.NOT_TAKEN} for words in troubles.values()):
+        _say(explain.WHERE_TO_LOOK)
     return EXIT_OK
 
 
@@ -227,7 +229,7 @@ def _troubles(network: Network, chain: LocalChain) -> dict[str, list[str]]:
     """Say of each task what the scheduler knows to be wrong with it."""
     book, profile = Book(network.book_path), Profile(network.profile)
     names = {account.address.lower(): role for role, account in chain.accounts.items()}
-    found = {name: trouble.of_both(task, profile, names) for name, task in book.tasks.items()}
+    found = {name: explain.of_both(task, profile, names) for name, task in book.tasks.items()}
     book.close()
     return found
 
@@ -245,7 +247,8 @@ def _as_json(task: Task) -> dict[str, Any]:
 
 
 def _result(options: argparse.Namespace) -> int:
-    from iexworker.sandbox import history, result
+    from iexworker.sandbox.chain import history
+    from iexworker.sandbox.proxy import result
 
     network = stack.running(options.dir)
     task = history.task(_chain(network), options.task)
@@ -276,12 +279,12 @@ def _logs(options: argparse.Namespace) -> int:
     for name, log in stack.logs(options.dir).items():
         if options.component in (None, name):
             _say(f"--- {name} ({log})")
-            _say(children.tail(log, options.lines))
+            _say(processes.tail(log, options.lines))
     return EXIT_OK
 
 
 def _chain(network: Network) -> LocalChain:
-    from iexworker.sandbox.chain import LocalChain
+    from iexworker.sandbox.chain.chain import LocalChain
 
     return LocalChain.open(network.deployed_path)
 

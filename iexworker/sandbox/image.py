@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iexworker.errors import SandboxError
-from iexworker.sandbox import tools
-from iexworker.sandbox.registry import LOGIN, Registry
+from iexworker.sandbox.network import tools
+from iexworker.sandbox.network.registry import LOGIN, Registry
 
 if TYPE_CHECKING:
     import docker

@@ -15,19 +15,19 @@ from pathlib import Path
 
 from iexworker import logs
 from iexworker.chain.lean_web3 import restore_limit
-from iexworker.sandbox.book import Book
-from iexworker.sandbox.chain import LocalChain
+from iexworker.sandbox.chain.chain import LocalChain
+from iexworker.sandbox.chain.chain_view import Ledger
 from iexworker.sandbox.endpoint import Server
-from iexworker.sandbox.ledger import Ledger
-from iexworker.sandbox.models import Profile
-from iexworker.sandbox.network import Network, load
-from iexworker.sandbox.proxy import ResultProxy
-from iexworker.sandbox.proxyroutes import config_routes, proxy_routes
-from iexworker.sandbox.push import Broker
-from iexworker.sandbox.routes import scheduler_routes
-from iexworker.sandbox.scheduler import Addresses, Scheduler
-from iexworker.sandbox.store import Store
-from iexworker.sandbox.world import WallClock, World
+from iexworker.sandbox.network.network import Network, load
+from iexworker.sandbox.proxy.ipfs import Store
+from iexworker.sandbox.proxy.proxy import ResultProxy
+from iexworker.sandbox.proxy.routes import config_routes, proxy_routes
+from iexworker.sandbox.scheduler.context import WallClock, World
+from iexworker.sandbox.scheduler.models import Profile
+from iexworker.sandbox.scheduler.push import Broker
+from iexworker.sandbox.scheduler.routes import scheduler_routes
+from iexworker.sandbox.scheduler.scheduler import Addresses, Scheduler
+from iexworker.sandbox.scheduler.store import Book
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from iexworker.errors import SandboxError
-from iexworker.sandbox import chain, children, network, ports, snapshot, worker_env
-from iexworker.sandbox.children import Child, Records
-from iexworker.sandbox.network import Network, Timers
-from iexworker.sandbox.registry import HOST as REGISTRY_HOST
+from iexworker.sandbox.chain import chain, snapshot
+from iexworker.sandbox.network import network, ports, processes, worker_env
+from iexworker.sandbox.network.network import Network, Timers
+from iexworker.sandbox.network.processes import Child, Records
+from iexworker.sandbox.network.registry import HOST as REGISTRY_HOST
 
 DEFAULT_PORTS = {
     "chain": 8545,
@@ -239,7 +240,7 @@ def _port(host: str, name: str, options: Options) -> int:
 def _start_server(made: Network) -> Child:
     """Start scheduler, configuration server and result proxy, which are one process."""
     command = [sys.executable, "-m", "iexworker.sandbox.server", "--dir", made.directory]
-    child = children.start("server", command, made.logs_path / "server.log")
+    child = processes.start("server", command, made.logs_path / "server.log")
     wanted = (made.scheduler_port, made.config_port, made.proxy_port)
     ports.wait_until(lambda: all(ports.answers(made.listen, port) for port in wanted), child)
     return child

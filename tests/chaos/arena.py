@@ -18,11 +18,11 @@ from eth_account import Account
 from liveworker import QUICK, LiveWorker, Stage
 from proxy import Address, Mood, Proxy
 
-from iexworker.sandbox import deals
-from iexworker.sandbox.accounts import write_keystores
-from iexworker.sandbox.deployment import WEI_PER_NRLC
-from iexworker.sandbox.network import KEYSTORE_PASSWORD
-from iexworker.sandbox.sender import Sender
+from iexworker.sandbox.chain import deals
+from iexworker.sandbox.chain.accounts import write_keystores
+from iexworker.sandbox.chain.deployment import WEI_PER_NRLC
+from iexworker.sandbox.chain.sender import Sender
+from iexworker.sandbox.network.network import KEYSTORE_PASSWORD
 
 CLOCK_FOLDER = Path(__file__).with_name("clock")
 DOCKER_SOCKET = "/var/run/docker.sock"

@@ -14,7 +14,7 @@ from arena import ROLE, Arena, Partner
 from liveworker import LiveWorker, eventually
 from proxy import FAULTS, Mood
 
-from iexworker.sandbox.sender import GAS_PRICE_WEI
+from iexworker.sandbox.chain.sender import GAS_PRICE_WEI
 
 CLOCK_JUMPS_S = (600, -3600)
 """The first is less than the time to contribute, past which nothing is begun by either clock."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from liveworker import LiveWorker, Stage, alive, eventually
 
-from iexworker.sandbox.history import task as task_of
+from iexworker.sandbox.chain.history import task as task_of
 from iexworker.task.replicate import STATUSES, Step, Work
 
 TREE = "tree"

@@ -38,7 +38,7 @@ from iexworker.poco.models import (
     TaskStatus,
     TaskView,
 )
-from iexworker.sandbox.facts import ChainTaskStatus
+from iexworker.sandbox.scheduler.interfaces import ChainTaskStatus
 from iexworker.scheduling.chain_gateway import ChainGateway
 from iexworker.task.replicate import Replicate, Step
 

@@ -32,9 +32,9 @@ from iexworker.poco.models import TaskDescription
 from iexworker.procs import scheduling
 from iexworker.procs.context import SCHEDULING, WALLET_PASSWORD, Channels, Context, roles
 from iexworker.sandbox.endpoint import Request, Response, Routes, Server, as_json
-from iexworker.sandbox.models import Task
-from iexworker.sandbox.push import Broker
-from iexworker.sandbox.routes import scheduler_routes
+from iexworker.sandbox.scheduler.models import Task
+from iexworker.sandbox.scheduler.push import Broker
+from iexworker.sandbox.scheduler.routes import scheduler_routes
 from iexworker.scheduling import probes
 from iexworker.scheduling.connection import Connection
 from iexworker.scheduling.containers import EngineContainers

@@ -29,9 +29,9 @@ from iexworker.errors import SchedulerError
 from iexworker.outbox.actions import Mined
 from iexworker.outbox.gas import PriceRule
 from iexworker.poco.models import ChainConfiguration, Profile, TaskDescription
-from iexworker.sandbox.models import ENDED, Details, Task
-from iexworker.sandbox.network import Timers
-from iexworker.sandbox.replicates import Verdict
+from iexworker.sandbox.network.network import Timers
+from iexworker.sandbox.scheduler.models import ENDED, Details, Task
+from iexworker.sandbox.scheduler.replicates import Verdict
 from iexworker.scheduling import effects
 from iexworker.scheduling.chain_polling import SLOW_S, ChainPoller
 from iexworker.scheduling.collaborators import Collaborators

@@ -13,7 +13,7 @@ from stage import Scenario, Stage, play
 from teeth import shows_teeth
 
 from iexworker.core.messages import NotificationType
-from iexworker.sandbox.models import Task
+from iexworker.sandbox.scheduler.models import Task
 from iexworker.task import lifecycle
 from iexworker.task.events import Event, NotMined
 from iexworker.task.replicate import Replicate, Step

@@ -17,7 +17,7 @@ from stage import Scenario, Stage, play
 from teeth import patience_s, shows_teeth
 
 from iexworker.core.stream import NotificationStream
-from iexworker.sandbox.models import Task
+from iexworker.sandbox.scheduler.models import Task
 from iexworker.task import lifecycle
 from iexworker.task.events import Observed
 from iexworker.task.replicate import Replicate

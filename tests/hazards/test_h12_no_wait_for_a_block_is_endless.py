@@ -13,7 +13,7 @@ from stage import POLL_S, Scenario, Stage, play
 from teeth import shows_teeth
 
 from iexworker.core.messages import NotificationType
-from iexworker.sandbox.models import Task
+from iexworker.sandbox.scheduler.models import Task
 from iexworker.scheduling.effects import EffectExecutor
 from iexworker.scheduling.runner import Runner
 from iexworker.task.events import Notified

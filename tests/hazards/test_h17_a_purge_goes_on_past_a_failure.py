@@ -10,7 +10,7 @@ from stage import Scenario, Stage, play
 from teeth import shows_teeth
 
 from iexworker.errors import Unavailable
-from iexworker.sandbox.models import Task
+from iexworker.sandbox.scheduler.models import Task
 from iexworker.scheduling import effects
 from iexworker.scheduling.effects import EffectExecutor
 from iexworker.task.events import DoStep, StepDone

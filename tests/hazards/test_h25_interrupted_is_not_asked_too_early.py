@@ -15,7 +15,7 @@ from sandboxkit import ALICE, Pool
 from teeth import shows_teeth
 
 from iexworker.recovery import lost_grants
-from iexworker.sandbox.models import Task
+from iexworker.sandbox.scheduler.models import Task
 from iexworker.task.replicate import Replicate
 
 LOOKS = 2

@@ -17,7 +17,7 @@ from teeth import Upstream, shows_teeth
 
 from iexworker.compute import folders
 from iexworker.compute.folders import TaskFolder
-from iexworker.sandbox.models import Task
+from iexworker.sandbox.scheduler.models import Task
 from iexworker.scheduling.effects import EffectExecutor
 from iexworker.task.events import DoStep, StepDone
 from iexworker.task.replicate import Replicate, Step

@@ -12,7 +12,7 @@ from stage import Stage, play
 from teeth import shows_teeth
 
 from iexworker.poco.hashing import result_hash
-from iexworker.sandbox.models import Task
+from iexworker.sandbox.scheduler.models import Task
 from iexworker.task import lifecycle
 from iexworker.task.replicate import Replicate, Update
 

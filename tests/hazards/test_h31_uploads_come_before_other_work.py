@@ -15,7 +15,7 @@ from stage import POLL_S, Stage, play
 from teeth import shows_teeth
 
 from iexworker.core.messages import ReplicateStatus
-from iexworker.sandbox.models import Task
+from iexworker.sandbox.scheduler.models import Task
 from iexworker.scheduling.effects import EffectExecutor
 from iexworker.task import chain_rules, lifecycle, transitions
 from iexworker.task.events import DoStep

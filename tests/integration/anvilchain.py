@@ -22,11 +22,12 @@ from iexworker.outbox.outbox import Outbox
 from iexworker.poco import abi
 from iexworker.poco.hashing import authorization_hash, keccak, lenient_bytes
 from iexworker.poco.models import ZERO_ADDRESS, ActionKind, ChainConfiguration
-from iexworker.sandbox import ports, snapshot
-from iexworker.sandbox.chain import LocalChain
-from iexworker.sandbox.deals import Purchase, buy
-from iexworker.sandbox.network import CHAIN_ID
-from iexworker.sandbox.node import Node
+from iexworker.sandbox.chain import snapshot
+from iexworker.sandbox.chain.chain import LocalChain
+from iexworker.sandbox.chain.deals import Purchase, buy
+from iexworker.sandbox.chain.node import Node
+from iexworker.sandbox.network import ports
+from iexworker.sandbox.network.network import CHAIN_ID
 from iexworker.wallet import Wallet
 
 FREE = PriceRule(multiplier=0.0, cap_wei=0)

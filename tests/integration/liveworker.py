@@ -16,9 +16,11 @@ import wallets
 
 from iexworker import control
 from iexworker.errors import WorkerError
-from iexworker.sandbox import deals, image, stack, worker_env
-from iexworker.sandbox.chain import LocalChain
-from iexworker.sandbox.network import Network, Timers
+from iexworker.sandbox import image, stack
+from iexworker.sandbox.chain import deals
+from iexworker.sandbox.chain.chain import LocalChain
+from iexworker.sandbox.network import worker_env
+from iexworker.sandbox.network.network import Network, Timers
 
 PATIENCE_S = 180.0
 READY_S = 90.0

@@ -7,8 +7,9 @@ import sys
 import threading
 from pathlib import Path
 
-from iexworker.sandbox import ports, snapshot
-from iexworker.sandbox.network import Network, Timers
+from iexworker.sandbox.chain import snapshot
+from iexworker.sandbox.network import ports
+from iexworker.sandbox.network.network import Network, Timers
 
 HOST = "127.0.0.1"
 STOP_S = 15.0

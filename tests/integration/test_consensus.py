@@ -13,8 +13,8 @@ import pytest
 from crowd import Crowd, served
 from liveworker import SHORT_CATEGORY, LiveWorker, Stage, eventually
 
-from iexworker.sandbox import deals, history
-from iexworker.sandbox.worker_env import WORKERS
+from iexworker.sandbox.chain import deals, history
+from iexworker.sandbox.network.worker_env import WORKERS
 
 pytestmark = [
     pytest.mark.docker,

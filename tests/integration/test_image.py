@@ -17,7 +17,7 @@ from deployed import CHECKOUT, DEPLOY, Deployed, compose_command
 from liveworker import Stage, eventually
 
 from iexworker.sandbox import image
-from iexworker.sandbox.demoworker import docker_network
+from iexworker.sandbox.demo.worker import docker_network
 
 MOST_BYTES = 220_000_000
 """With Debian's Python below; what it really has, scripts/image prints."""

@@ -15,13 +15,14 @@ from eth_account.messages import encode_defunct
 from eth_utils.crypto import keccak
 
 from iexworker.errors import SandboxError
-from iexworker.sandbox import chain, deals, history, ports, snapshot, tools
-from iexworker.sandbox.chain import LocalChain
-from iexworker.sandbox.contracts import Package
-from iexworker.sandbox.deals import Deal, Purchase
-from iexworker.sandbox.deployment import Deployment
-from iexworker.sandbox.network import Network
-from iexworker.sandbox.node import Node
+from iexworker.sandbox.chain import chain, deals, history, snapshot
+from iexworker.sandbox.chain.chain import LocalChain
+from iexworker.sandbox.chain.contracts import Package
+from iexworker.sandbox.chain.deals import Deal, Purchase
+from iexworker.sandbox.chain.deployment import Deployment
+from iexworker.sandbox.chain.node import Node
+from iexworker.sandbox.network import ports, tools
+from iexworker.sandbox.network.network import Network
 
 pytestmark = pytest.mark.chain
 

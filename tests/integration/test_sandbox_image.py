@@ -12,8 +12,9 @@ import pytest
 from docker.errors import APIError, ContainerError, ImageNotFound
 
 from iexworker.errors import SandboxError
-from iexworker.sandbox import image, ports
-from iexworker.sandbox.registry import HOST, LOGIN, Registry
+from iexworker.sandbox import image
+from iexworker.sandbox.network import ports
+from iexworker.sandbox.network.registry import HOST, LOGIN, Registry
 
 pytestmark = pytest.mark.docker
 

@@ -15,11 +15,11 @@ import requests
 from sandboxserver import CATEGORIES, TIMERS, Server, make_network
 from tinyworker import TinyWorker
 
-from iexworker.sandbox import chain as sandbox_chain
-from iexworker.sandbox.chain import LocalChain
-from iexworker.sandbox.children import Child
-from iexworker.sandbox.deals import Purchase, buy
-from iexworker.sandbox.network import Network
+from iexworker.sandbox.chain import chain as sandbox_chain
+from iexworker.sandbox.chain.chain import LocalChain
+from iexworker.sandbox.chain.deals import Purchase, buy
+from iexworker.sandbox.network.network import Network
+from iexworker.sandbox.network.processes import Child
 
 pytestmark = pytest.mark.chain
 

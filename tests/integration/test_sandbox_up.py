@@ -23,11 +23,14 @@ from eth_utils.crypto import keccak
 from liveworker import LiveWorker, Stage, eventually
 
 from iexworker.errors import SandboxError
-from iexworker.sandbox import chain, cli, image, ports, stack, trouble, worker_env
-from iexworker.sandbox.chain import LocalChain
-from iexworker.sandbox.children import Child, Records
-from iexworker.sandbox.network import Network
-from iexworker.sandbox.store import Store
+from iexworker.sandbox import cli, image, stack
+from iexworker.sandbox.chain import chain
+from iexworker.sandbox.chain.chain import LocalChain
+from iexworker.sandbox.network import ports, worker_env
+from iexworker.sandbox.network.network import Network
+from iexworker.sandbox.network.processes import Child, Records
+from iexworker.sandbox.proxy.ipfs import Store
+from iexworker.sandbox.scheduler import explain
 
 pytestmark = [pytest.mark.chain, pytest.mark.docker]
 
@@ -339,7 +342,7 @@ def test_a_developer_is_told_why_tasks_failed_and_where_to_look(
         assert [one[: len(words)] for one in report[task]["troubles"]] == [words]
         why = words.partition(": ")[2]
         assert any(f"task={task}" in line and f'why="{why}' in line for line in log)
-    assert told[-1] == trouble.WHERE_TO_LOOK
+    assert told[-1] == explain.WHERE_TO_LOOK
     assert "    | failing as told, with 3" in log
 
 

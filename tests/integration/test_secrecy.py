@@ -19,7 +19,7 @@ from liveworker import LiveWorker, Stage, eventually
 
 from iexworker.control import SOCKET_NAME
 from iexworker.errors import EXIT_REFUSED
-from iexworker.sandbox.network import KEYSTORE_PASSWORD
+from iexworker.sandbox.network.network import KEYSTORE_PASSWORD
 from iexworker.settings.table import TABLE, listed_registry_entries, registry_entries
 
 pytestmark = [

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from liveworker import LiveWorker, Stage, alive, eventually
 
-from iexworker.sandbox import history, result
+from iexworker.sandbox.chain import history
+from iexworker.sandbox.proxy import result
 
 pytestmark = [
     pytest.mark.docker,

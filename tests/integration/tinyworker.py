@@ -21,7 +21,7 @@ from eth_account import Account
 from eth_account.messages import encode_defunct
 from web3 import Web3
 
-from iexworker.sandbox.chain import LocalChain
+from iexworker.sandbox.chain.chain import LocalChain
 
 ZERO = "0x" + "00" * 20
 PATIENCE_S = 30

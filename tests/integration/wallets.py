@@ -12,10 +12,10 @@ from eth_account import Account
 from web3 import HTTPProvider, Web3
 from web3.types import RPCEndpoint, TxParams, Wei
 
-from iexworker.sandbox import accounts
-from iexworker.sandbox.files import write_whole
-from iexworker.sandbox.network import KEYSTORE_PASSWORD, Network
-from iexworker.sandbox.worker_env import WORKERS
+from iexworker.sandbox.chain import accounts
+from iexworker.sandbox.network.files import write_whole
+from iexworker.sandbox.network.network import KEYSTORE_PASSWORD, Network
+from iexworker.sandbox.network.worker_env import WORKERS
 
 STAKE_NRLC = 100 * 10**9
 WEI_PER_NRLC = 10**9

@@ -30,7 +30,7 @@ from pathlib import Path
 from returnstage import SCAN_S, Party, Stage
 from sandboxkit import NOW_S, STEPS, history
 
-from iexworker.sandbox.models import Profile, Replicate
+from iexworker.sandbox.scheduler.models import Profile, Replicate
 
 QUICK_S = 4
 SETTLE_S = 5

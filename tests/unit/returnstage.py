@@ -13,15 +13,15 @@ from pathlib import Path
 from sandboxkit import LINK, NOW_S, OWNER_KEY, Pool
 
 from iexworker.poco import hashing
-from iexworker.sandbox.archives import result_digest
 from iexworker.sandbox.endpoint import Request, Response
-from iexworker.sandbox.facts import ChainTaskStatus, ContributionStatus
-from iexworker.sandbox.models import ZERO_ADDRESS, Task
-from iexworker.sandbox.network import Timers
-from iexworker.sandbox.proxy import Authorization, Refused, ResultProxy
-from iexworker.sandbox.push import Broker
-from iexworker.sandbox.routes import scheduler_routes
-from iexworker.sandbox.store import Store
+from iexworker.sandbox.network.network import Timers
+from iexworker.sandbox.proxy.archives import result_digest
+from iexworker.sandbox.proxy.ipfs import Store
+from iexworker.sandbox.proxy.proxy import Authorization, Refused, ResultProxy
+from iexworker.sandbox.scheduler.interfaces import ChainTaskStatus, ContributionStatus
+from iexworker.sandbox.scheduler.models import ZERO_ADDRESS, Task
+from iexworker.sandbox.scheduler.push import Broker
+from iexworker.sandbox.scheduler.routes import scheduler_routes
 from iexworker.wallet import Wallet
 
 SCAN_S = 30

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from iexworker.poco.hashing import keccak
-from iexworker.sandbox.bodies import Registration
-from iexworker.sandbox.book import Book
-from iexworker.sandbox.facts import (
+from iexworker.sandbox.network.network import Timers
+from iexworker.sandbox.scheduler.bodies import Registration
+from iexworker.sandbox.scheduler.context import World
+from iexworker.sandbox.scheduler.interfaces import (
     ChainContribution,
     ChainTask,
     ChainTaskStatus,
@@ -17,7 +18,7 @@ from iexworker.sandbox.facts import (
     ContributionStatus,
     Mined,
 )
-from iexworker.sandbox.models import (
+from iexworker.sandbox.scheduler.models import (
     ZERO_ADDRESS,
     AbortCause,
     Action,
@@ -29,10 +30,9 @@ from iexworker.sandbox.models import (
     Task,
     TaskStatus,
 )
-from iexworker.sandbox.network import Timers
-from iexworker.sandbox.replicates import Outcome, Verdict
-from iexworker.sandbox.scheduler import Addresses, Scheduler
-from iexworker.sandbox.world import World
+from iexworker.sandbox.scheduler.replicates import Outcome, Verdict
+from iexworker.sandbox.scheduler.scheduler import Addresses, Scheduler
+from iexworker.sandbox.scheduler.store import Book
 
 ALICE = "0x" + "aa" * 20
 BOB = "0x" + "bb" * 20

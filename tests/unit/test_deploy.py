@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as families
 from webworker import WebWorker
 
 from iexworker import errors
-from iexworker.sandbox.demoworker import PORT
+from iexworker.sandbox.demo.worker import PORT
 from iexworker.settings import model
 from iexworker.settings.checks import known_variables
 from iexworker.web.health import examine

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from iexworker.sandbox import archives
-from iexworker.sandbox.archives import BadArchive, result_digest
+from iexworker.sandbox.proxy import archives
+from iexworker.sandbox.proxy.archives import BadArchive, result_digest
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "chain-result-digest.json"
 CASES = json.loads(VECTORS.read_text(encoding="utf-8"))["cases"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from iexworker.sandbox.chainstate import ChainState
+from iexworker.sandbox.chain.chainstate import ChainState
 
 WHOLE = '{"block":%d,"historical_states":null}'
 

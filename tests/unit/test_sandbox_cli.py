@@ -9,7 +9,7 @@ import pytest
 
 from iexworker.errors import SandboxError
 from iexworker.sandbox import cli
-from iexworker.sandbox.network import Network
+from iexworker.sandbox.network.network import Network
 
 
 def run(*arguments: str) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from iexworker.errors import SandboxError
-from iexworker.sandbox.contracts import (
+from iexworker.sandbox.chain.contracts import (
     Artifact,
     Package,
     routed_selectors,

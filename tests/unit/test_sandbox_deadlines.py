@@ -15,8 +15,8 @@ from sandboxkit import (
     status,
 )
 
-from iexworker.sandbox.facts import ChainTask, ChainTaskStatus
-from iexworker.sandbox.models import AbortCause, Action, Details
+from iexworker.sandbox.scheduler.interfaces import ChainTask, ChainTaskStatus
+from iexworker.sandbox.scheduler.models import AbortCause, Action, Details
 
 
 class TestDeadlines:

@@ -16,10 +16,10 @@ from sandboxkit import (
     status,
 )
 
-from iexworker.sandbox.detectors import FULL_SEARCH_EVERY
-from iexworker.sandbox.models import Modifier, Task
-from iexworker.sandbox.network import Timers
-from iexworker.sandbox.replicates import Verdict
+from iexworker.sandbox.network.network import Timers
+from iexworker.sandbox.scheduler.detectors import FULL_SEARCH_EVERY
+from iexworker.sandbox.scheduler.models import Modifier, Task
+from iexworker.sandbox.scheduler.replicates import Verdict
 
 TO_LAST_PARTIAL_SEARCH_S = 30 * (FULL_SEARCH_EVERY - 2)
 """The first search is that of the start, before the pool has anything to find."""

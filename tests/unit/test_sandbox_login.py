@@ -10,8 +10,8 @@ from coincurve import PrivateKey
 from Crypto.Hash import keccak
 from sandboxkit import Clock
 
-from iexworker.sandbox import login as module
-from iexworker.sandbox.login import Login, session_id
+from iexworker.sandbox.scheduler import login as module
+from iexworker.sandbox.scheduler.login import Login, session_id
 
 KEY = PrivateKey(bytes.fromhex("4c0883a69102937d6231471b5dbb6204fe5129617082792ae468d01a3f362318"))
 ADDRESS = "0x2c7536e3605d9c16a7a3d7b1898e529396a65c23"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from iexworker.sandbox import network
-from iexworker.sandbox.network import Network, Timers
+from iexworker.sandbox.network import network
+from iexworker.sandbox.network.network import Network, Timers
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from eth_account import Account
 
-from iexworker.sandbox.orders import Order, domain_separator
+from iexworker.sandbox.chain.orders import Order, domain_separator
 
 HUB = "0x" + "3e" * 20
 OWNER = Account.from_key("0x" + "11" * 32)

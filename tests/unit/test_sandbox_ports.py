@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from iexworker.errors import SandboxError
-from iexworker.sandbox import children, ports
+from iexworker.sandbox.network import ports, processes
 
 HOST = "127.0.0.1"
 
@@ -53,7 +53,7 @@ def test_a_port_that_somebody_listens_on_is_taken_and_answers(listener: int) -> 
 
 
 def test_waiting_ends_when_the_component_is_ready(tmp_path: Path) -> None:
-    child = children.start("slow", ["sleep", "60"], tmp_path / "log")
+    child = processes.start("slow", ["sleep", "60"], tmp_path / "log")
     answers = iter([False, False, True])
 
     ports.wait_until(lambda: next(answers), child)
@@ -62,7 +62,7 @@ def test_waiting_ends_when_the_component_is_ready(tmp_path: Path) -> None:
 
 
 def test_waiting_ends_with_the_log_when_the_component_dies(tmp_path: Path) -> None:
-    child = children.start("dead", ["sh", "-c", "echo no luck; exit 1"], tmp_path / "log")
+    child = processes.start("dead", ["sh", "-c", "echo no luck; exit 1"], tmp_path / "log")
 
     with pytest.raises(SandboxError, match=r"dead ended at once.*\n.*no luck"):
         ports.wait_until(lambda: False, child)
@@ -71,7 +71,7 @@ def test_waiting_ends_with_the_log_when_the_component_dies(tmp_path: Path) -> No
 
 
 def test_another_process_that_answers_does_not_make_a_dead_component_ready(tmp_path: Path) -> None:
-    child = children.start("dead", ["true"], tmp_path / "log")
+    child = processes.start("dead", ["true"], tmp_path / "log")
     child.stop()
 
     with pytest.raises(SandboxError, match="dead ended"):
@@ -80,7 +80,7 @@ def test_another_process_that_answers_does_not_make_a_dead_component_ready(tmp_p
 
 def test_a_component_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "READY_TIMEOUT_S", 0.05)
-    child = children.start("hanging", ["sleep", "60"], tmp_path / "log")
+    child = processes.start("hanging", ["sleep", "60"], tmp_path / "log")
 
     with pytest.raises(SandboxError, match="hanging was not ready"):
         ports.wait_until(lambda: False, child)

@@ -17,11 +17,11 @@ from sandboxkit import NOW_S, Chain, Clock, chain_task, task_of
 
 from iexworker.poco.hashing import keccak
 from iexworker.sandbox.endpoint import Request, Response
-from iexworker.sandbox.facts import ChainTaskStatus
-from iexworker.sandbox.models import ZERO_ADDRESS, Deal, Profile
-from iexworker.sandbox.proxy import ResultProxy
-from iexworker.sandbox.proxyroutes import config_routes, proxy_routes
-from iexworker.sandbox.store import Store, content_name
+from iexworker.sandbox.proxy.ipfs import Store, content_name
+from iexworker.sandbox.proxy.proxy import ResultProxy
+from iexworker.sandbox.proxy.routes import config_routes, proxy_routes
+from iexworker.sandbox.scheduler.interfaces import ChainTaskStatus
+from iexworker.sandbox.scheduler.models import ZERO_ADDRESS, Deal, Profile
 
 DEAL = Deal("0x" + "de" * 32, 1, "0x0", "DOCKER", "app", "", ZERO_ADDRESS, 300_000, NOW_S, 0, 1)
 TASK = task_of(DEAL.deal_id)

@@ -9,9 +9,9 @@ import time
 import pytest
 
 from iexworker.core import sockjs, stomp
-from iexworker.sandbox import push
-from iexworker.sandbox.models import AbortCause, Action
-from iexworker.sandbox.push import POLLING, STREAMING, Broker, Session
+from iexworker.sandbox.scheduler import push
+from iexworker.sandbox.scheduler.models import AbortCause, Action
+from iexworker.sandbox.scheduler.push import POLLING, STREAMING, Broker, Session
 
 TASK = "0x" + "7b" * 32
 ALICE = "0x" + "aa" * 20

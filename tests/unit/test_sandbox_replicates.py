@@ -21,9 +21,9 @@ from sandboxkit import (
     task_of,
 )
 
-from iexworker.sandbox.facts import ChainTaskStatus
-from iexworker.sandbox.models import Action, Details, Modifier
-from iexworker.sandbox.replicates import Verdict
+from iexworker.sandbox.scheduler.interfaces import ChainTaskStatus
+from iexworker.sandbox.scheduler.models import Action, Details, Modifier
+from iexworker.sandbox.scheduler.replicates import Verdict
 
 CALLBACK = "0x" + "ca" * 20
 

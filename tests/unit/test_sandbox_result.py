@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from iexworker.errors import SandboxError
-from iexworker.sandbox import result
-from iexworker.sandbox.network import Network
+from iexworker.sandbox.network.network import Network
+from iexworker.sandbox.proxy import result
 
 
 def archive(**files: bytes) -> bytes:

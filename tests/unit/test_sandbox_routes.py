@@ -13,9 +13,9 @@ from sandboxkit import ALICE, Pool, status
 from iexworker.core import sockjs
 from iexworker.poco.hashing import keccak, lenient_bytes
 from iexworker.sandbox.endpoint import Request, Response
-from iexworker.sandbox.models import Details
-from iexworker.sandbox.push import Broker
-from iexworker.sandbox.routes import scheduler_routes
+from iexworker.sandbox.scheduler.models import Details
+from iexworker.sandbox.scheduler.push import Broker
+from iexworker.sandbox.scheduler.routes import scheduler_routes
 
 KEY = PrivateKey(b"\7" * 32)
 BASE = "http://localhost:13000"

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from iexworker.errors import SandboxError
-from iexworker.sandbox import children, network, ports, stack
-from iexworker.sandbox.children import Records
-from iexworker.sandbox.network import Network, Timers
+from iexworker.sandbox import stack
+from iexworker.sandbox.network import network, ports, processes
+from iexworker.sandbox.network.network import Network, Timers
+from iexworker.sandbox.network.processes import Records
 from iexworker.sandbox.stack import Options, Start
 
 
@@ -23,7 +24,7 @@ def standing(tmp_path: Path) -> Iterator[Path]:
     made.deployed_path.write_text("{}")
     records = Records(tmp_path / "children.json")
     for name in stack.COMPONENTS:
-        records.add(children.start(name, ["sleep", "60"], tmp_path / "logs" / f"{name}.log"))
+        records.add(processes.start(name, ["sleep", "60"], tmp_path / "logs" / f"{name}.log"))
     yield tmp_path
     records.stop_all()
 
@@ -166,7 +167,7 @@ def test_a_folder_that_was_moved_is_where_it_is(kept: Path, tmp_path: Path) -> N
 
 
 def test_a_chain_that_may_lack_something_is_said(standing: Path, kept: Path) -> None:
-    anvil = children.start("anvil", ["true"], standing / "logs" / "anvil.log")
+    anvil = processes.start("anvil", ["true"], standing / "logs" / "anvil.log")
     anvil.stop()
     Records(standing / "children.json").add(anvil)
     assert stack.up(kept, Options())[1] is Start.AFTER_KILL

@@ -14,11 +14,11 @@ from sandboxkit import (
     is_at,
 )
 
-from iexworker.sandbox.models import Details, TaskChange, TaskStatus
-from iexworker.sandbox.network import Timers
-from iexworker.sandbox.replicates import Verdict
-from iexworker.sandbox.scheduler import OutOfService
-from iexworker.sandbox.supply import reaches_consensus
+from iexworker.sandbox.network.network import Timers
+from iexworker.sandbox.scheduler.models import Details, TaskChange, TaskStatus
+from iexworker.sandbox.scheduler.replicates import Verdict
+from iexworker.sandbox.scheduler.scheduler import OutOfService
+from iexworker.sandbox.scheduler.supply import reaches_consensus
 
 
 class TestDemand:

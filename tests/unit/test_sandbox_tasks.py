@@ -24,10 +24,10 @@ from sandboxkit import (
     task_of,
 )
 
-from iexworker.sandbox.facts import ChainTaskStatus
-from iexworker.sandbox.models import AbortCause, Action, Details
-from iexworker.sandbox.network import Timers
-from iexworker.sandbox.replicates import Verdict
+from iexworker.sandbox.network.network import Timers
+from iexworker.sandbox.scheduler.interfaces import ChainTaskStatus
+from iexworker.sandbox.scheduler.models import AbortCause, Action, Details
+from iexworker.sandbox.scheduler.replicates import Verdict
 
 CALLBACK = "0x" + "ca" * 20
 WHOLE_LIFE = [

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from iexworker.errors import SandboxError
-from iexworker.sandbox import tools
+from iexworker.sandbox.network import tools
 
 
 def test_the_tools_are_those_of_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from iexworker.sandbox.causes import known_causes
-from iexworker.sandbox.models import ZERO_ADDRESS, Action, Deal, Profile, ReplicateStatus
-from iexworker.sandbox.workflow import allowed, eligible_to_finalize, is_tee, next_action
+from iexworker.sandbox.scheduler.causes import known_causes
+from iexworker.sandbox.scheduler.models import ZERO_ADDRESS, Action, Deal, Profile, ReplicateStatus
+from iexworker.sandbox.scheduler.workflow import allowed, eligible_to_finalize, is_tee, next_action
 
 SPEC = Path(__file__).parents[2] / "docs" / "spec" / "03-scheduler-protocol.md"
 LETTERS = {"F": "FAILED", "L": "WORKER_LOST", "R": "RECOVERING", "A": "ABORTED"}

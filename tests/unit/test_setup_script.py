@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from iexworker.sandbox import children
-from iexworker.sandbox.children import Child
+from iexworker.sandbox.network import processes
+from iexworker.sandbox.network.processes import Child
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "setup"
 
@@ -25,7 +25,7 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Child]:
-    child = children.start("engine", ["sleep", "60"], tmp_path / "log")
+    child = processes.start("engine", ["sleep", "60"], tmp_path / "log")
     yield child
     child.stop()
 

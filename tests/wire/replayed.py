@@ -16,14 +16,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from iexworker.sandbox.facts import (
+from iexworker.sandbox.scheduler.interfaces import (
     ChainContribution,
     ChainTask,
     ChainTaskStatus,
     ContributionStatus,
     Mined,
 )
-from iexworker.sandbox.models import ZERO_ADDRESS, Deal
+from iexworker.sandbox.scheduler.models import ZERO_ADDRESS, Deal
 
 WIRE = Path(__file__).parent
 FACTS: Mapping[str, Mapping[str, Any]] = tomllib.loads((WIRE / "sandbox-facts.toml").read_text())

@@ -19,16 +19,16 @@ from replayed import MovableClock, load
 from web3 import Web3
 
 from iexworker.sandbox.endpoint import Request
-from iexworker.sandbox.facts import (
+from iexworker.sandbox.proxy.ipfs import Store
+from iexworker.sandbox.proxy.proxy import ResultProxy
+from iexworker.sandbox.proxy.routes import proxy_routes
+from iexworker.sandbox.scheduler.interfaces import (
     ChainContribution,
     ChainTask,
     ChainTaskStatus,
     ContributionStatus,
 )
-from iexworker.sandbox.models import ZERO_ADDRESS, Deal, Profile
-from iexworker.sandbox.proxy import ResultProxy
-from iexworker.sandbox.proxyroutes import proxy_routes
-from iexworker.sandbox.store import Store
+from iexworker.sandbox.scheduler.models import ZERO_ADDRESS, Deal, Profile
 
 OWNER = "0x15d34aaf54267db7d7c367839aaf71a00a2c6a65"
 

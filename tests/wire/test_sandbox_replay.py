@@ -19,17 +19,17 @@ from replayed import BEFORE_S, MovableClock, Shadow, Stage, StagedChain, StagedR
 
 from iexworker.core import stomp
 from iexworker.poco.signatures import address_of
-from iexworker.sandbox import login
-from iexworker.sandbox.bodies import Registration
-from iexworker.sandbox.book import Book
 from iexworker.sandbox.endpoint import Request, Response
-from iexworker.sandbox.models import Details, Profile, ReplicateStatus
-from iexworker.sandbox.network import Timers
-from iexworker.sandbox.push import Broker
-from iexworker.sandbox.replicates import Verdict
-from iexworker.sandbox.routes import scheduler_routes
-from iexworker.sandbox.scheduler import Addresses, Scheduler
-from iexworker.sandbox.world import World
+from iexworker.sandbox.network.network import Timers
+from iexworker.sandbox.scheduler import login
+from iexworker.sandbox.scheduler.bodies import Registration
+from iexworker.sandbox.scheduler.context import World
+from iexworker.sandbox.scheduler.models import Details, Profile, ReplicateStatus
+from iexworker.sandbox.scheduler.push import Broker
+from iexworker.sandbox.scheduler.replicates import Verdict
+from iexworker.sandbox.scheduler.routes import scheduler_routes
+from iexworker.sandbox.scheduler.scheduler import Addresses, Scheduler
+from iexworker.sandbox.scheduler.store import Book
 
 SCHEDULER_KEY = bytes.fromhex("47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a")
 """Of account 4 of the public development mnemonic, which owned the recorded workerpools."""

@@ -16,8 +16,8 @@ from stepworld import NO_IMAGE, V8, V9, World
 from iexworker.compute.cancellation import Cancelled
 from iexworker.compute.engine import Engine
 from iexworker.poco.models import Profile
-from iexworker.sandbox import ports
-from iexworker.sandbox.registry import HOST, LOGIN, Registry
+from iexworker.sandbox.network import ports
+from iexworker.sandbox.network.registry import HOST, LOGIN, Registry
 from iexworker.settings.model import RegistryCredentials
 from iexworker.shared.handoff import StepOutcome
 

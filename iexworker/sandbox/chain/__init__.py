@@ -1,0 +1,1 @@
+"""The local chain: anvil, the PoCo contracts, accounts, orders, deals."""

@@ -1,0 +1,1 @@
+"""A whole run on the local network: a worker, three tasks, a balance sheet."""

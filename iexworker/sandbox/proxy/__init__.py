@@ -1,0 +1,1 @@
+"""The local result proxy and its IPFS store."""

@@ -1,0 +1,1 @@
+"""The local scheduler: tasks, replicates, grants, notifications, as iexec-core behaves."""

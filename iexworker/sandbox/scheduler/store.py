@@ -1,0 +1,122 @@
+"""The scheduler's database: workers and tasks, kept in one SQLite file between two starts.
+
+Each worker and each task is one JSON document, written again when it changed. Tokens, challenges,
+times of pings and sessions are in no file, as in the real scheduler, and end with the process.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import sqlite3
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from iexworker.sandbox.scheduler.models import (
+    Deal,
+    Modifier,
+    Replicate,
+    ReplicateStatus,
+    StatusChange,
+    Task,
+    TaskChange,
+    TaskStatus,
+    Worker,
+)
+
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS documents"
+    " (kind TEXT, id TEXT, body TEXT, PRIMARY KEY (kind, id)) WITHOUT ROWID"
+)
+
+
+class Book:
+    """All that outlives the process; `lock` guards it, and is never held over a chain call."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.lock = threading.RLock()
+        self.tasks: dict[str, Task] = {}
+        self.workers: dict[str, Worker] = {}
+        self.next_block = 0
+        """The first block whose deals have not been looked at."""
+        self._changed: dict[tuple[str, str], object] = {}
+        self._database = sqlite3.connect(path or ":memory:", check_same_thread=False)
+        # What was answered has to outlive a kill of this process, not one of the machine.
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = NORMAL")
+        self._database.execute(_SCHEMA)
+        self._load()
+
+    def touch(self, changed: Task | Worker) -> None:
+        """Remember that a document has to be written at the next `flush`."""
+        key = ("task", changed.task_id) if isinstance(changed, Task) else ("worker", changed.wallet)
+        self._changed[key] = changed
+
+    def seen_until(self, block: int) -> None:
+        """Remember the block up to which deals are known."""
+        self.next_block = block + 1
+        self._changed[("meta", "next_block")] = self.next_block
+
+    def flush(self) -> None:
+        """Write what changed, in one transaction."""
+        with self.lock:
+            rows = [(*key, json.dumps(_plain(one))) for key, one in self._changed.items()]
+            self._changed.clear()
+            if rows:
+                with self._database:
+                    self._database.executemany("REPLACE INTO documents VALUES (?, ?, ?)", rows)
+
+    def close(self) -> None:
+        """Write what changed and let go of the file."""
+        self.flush()
+        with self.lock:
+            self._database.close()
+
+    def _load(self) -> None:
+        rows = self._database.execute("SELECT kind, id, body FROM documents").fetchall()
+        documents = [(kind, name, json.loads(body)) for kind, name, body in rows]
+        self.workers = {name: Worker(**body) for kind, name, body in documents if kind == "worker"}
+        tasks = [_task(body) for kind, _, body in documents if kind == "task"]
+        tasks.sort(key=lambda task: (task.history[0].at_ms, task.index))
+        self.tasks = {task.task_id: task for task in tasks}
+        self.next_block = next((body for kind, _, body in documents if kind == "meta"), 0)
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401 - any JSON value
+    """Turn dataclasses and enumerations into what JSON knows."""
+    if dataclasses.is_dataclass(value):
+        names = (one.name for one in dataclasses.fields(value))
+        return {name: _plain(getattr(value, name)) for name in names}
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value
+
+
+def _task(body: Mapping[str, Any]) -> Task:
+    return Task(
+        **{
+            **body,
+            "deal": Deal(**body["deal"]),
+            "history": [
+                TaskChange(TaskStatus(one["status"]), one["at_ms"]) for one in body["history"]
+            ],
+            "replicates": {wallet: _replicate(one) for wallet, one in body["replicates"].items()},
+        }
+    )
+
+
+def _replicate(body: Mapping[str, Any]) -> Replicate:
+    history = [
+        StatusChange(
+            ReplicateStatus(one["status"]), one["at_ms"], Modifier(one["modifier"]), one["cause"]
+        )
+        for one in body["history"]
+    ]
+    return Replicate(**{**body, "history": history})
