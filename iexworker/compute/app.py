@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from iexworker.compute import arguments, devlog, names, output
 from iexworker.compute.blame import Blame, Trouble
 from iexworker.compute.cancellation import Cancellation
-from iexworker.compute.container import Run, Runner, RunStatus
+from iexworker.compute.container import ContainerRunner, Run, RunStatus
 from iexworker.compute.engine import ContainerSpec, ContainerState
 from iexworker.compute.environment import IEXEC_IN, IEXEC_OUT, app_environment
 from iexworker.compute.folders import TaskFolder
@@ -59,7 +59,7 @@ def cause(run: Run) -> str | None:
 class App:
     """Runs the app of one task, once."""
 
-    runner: Runner
+    runner: ContainerRunner
     folder: TaskFolder
     settings: Settings
     container: ContainerSpec

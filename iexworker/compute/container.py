@@ -61,7 +61,7 @@ class Run:
     """Why it is no success."""
 
 
-class Runner:
+class ContainerRunner:
     """Runs containers, one at a time, for one process."""
 
     def __init__(self, engine: Engine, deaths: DieEvents) -> None:

@@ -1,4 +1,4 @@
-"""What answers the orders of one slot: the outcome on disk first, then word that it is there."""
+"""Executes the orders of one slot: persists the outcome, then notifies scheduling."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import time
 from typing import TYPE_CHECKING
 
 from iexworker.compute.cancellation import Cancellation, Cancelled
-from iexworker.compute.container import Runner
+from iexworker.compute.container import ContainerRunner
 from iexworker.compute.die_events import DieEvents
 from iexworker.compute.engine import Engine
 from iexworker.compute.names import Owner
-from iexworker.compute.steps import UNKNOWN, Done, Steps, Tools
+from iexworker.compute.steps import UNKNOWN, StepResult, Steps, Tools
 from iexworker.errors import DockerError
 from iexworker.shared import handoff
 from iexworker.shared.channels import Message, Order, Outcome
@@ -21,7 +21,10 @@ from iexworker.shared.handoff import StepOutcome
 from iexworker.shared.ring import Stage
 
 if TYPE_CHECKING:
-    from iexworker.procs.context import Context
+    from iexworker.settings.model import Settings
+    from iexworker.shared.board import FactsBoard
+    from iexworker.shared.channels import Channel
+    from iexworker.shared.ring import Writer
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +37,24 @@ _INSPECT_PAUSE_S = 0.05
 
 
 class Executor:
-    """What the step's thread works with; one thread at a time."""
+    """Used by the thread of a step, one at a time.
 
-    def __init__(self, context: Context, slot: int) -> None:
-        self._context = context
-        self._settings = context.settings
-        self._outcomes = context.channels.outcomes[slot]
-        self._durations = context.ring.writer(slot)
+    `outcomes` leads to `scheduling`, `durations` is the slot's part of the ring.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        boot_id: str,
+        facts: FactsBoard,
+        outcomes: Channel,
+        durations: Writer,
+    ) -> None:
+        self._settings = settings
+        self._boot_id = boot_id
+        self._facts = facts
+        self._outcomes = outcomes
+        self._durations = durations
         self._tools_made: Tools | None = None
 
     def close(self) -> None:
@@ -64,17 +78,17 @@ class Executor:
             raise
         except Exception as error:
             log.exception("order failed", extra={"task": message.task_id, "step": message.step})
-            done = Done(_unable(message, repr(error)))
+            done = StepResult(_unable(message, repr(error)))
         self._record(done.outcome, cancellation)
         self._tell(done.outcome)
         if done.container is not None:
             self._look_back(message.task_id, done.container)
 
-    def _perform(self, message: Order, cancellation: Cancellation) -> Done:
+    def _perform(self, message: Order, cancellation: Cancellation) -> StepResult:
         folder = self._settings.task_dir(message.task_id)
         order = handoff.read_order(folder)
         if order is None or message.step not in handoff.STEPS:
-            return Done(_unable(message, f"no order for step {message.step!r} in {folder}"))
+            return StepResult(_unable(message, f"no order for step {message.step!r} in {folder}"))
         return Steps(self._tools(), order, message.attempt, cancellation).perform(message.step)
 
     def _record(self, outcome: StepOutcome, cancellation: Cancellation) -> None:
@@ -123,10 +137,10 @@ class Executor:
 
     def _owner(self) -> Owner:
         """Return whose work this is; `scheduling` says so before it orders anything."""
-        wallet = self._context.board.facts.read().wallet
+        wallet = self._facts.read().wallet
         if not wallet:
             raise RuntimeError("the board does not name our wallet")
-        return Owner(wallet, self._settings.name, self._context.boot_id)
+        return Owner(wallet, self._settings.name, self._boot_id)
 
     def _tools(self) -> Tools:
         if self._tools_made is None:
@@ -139,13 +153,13 @@ class Executor:
                 owner=owner,
                 engine=engine,
                 deaths=deaths,
-                runner=Runner(engine, deaths),
+                runner=ContainerRunner(engine, deaths),
                 scheduler_answers=self._scheduler_answers,
             )
         return self._tools_made
 
     def _scheduler_answers(self) -> bool:
-        last_s = self._context.board.facts.read().last_ping_s
+        last_s = self._facts.read().last_ping_s
         return last_s is not None and time.time() - last_s <= PING_FRESH_S
 
 

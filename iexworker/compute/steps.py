@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from iexworker.compute import app, images, output
 from iexworker.compute.blame import PATIENCE_S, Blame, Patience, Trouble
 from iexworker.compute.cancellation import Cancellation, Cancelled
-from iexworker.compute.container import Run, Runner
+from iexworker.compute.container import ContainerRunner, Run
 from iexworker.compute.die_events import DieEvents
 from iexworker.compute.download import Download
 from iexworker.compute.engine import Engine
@@ -43,7 +43,7 @@ APP_NOT_FOUND = "APP_NOT_FOUND_LOCALLY"
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class StepResult:
     """A step that is over, and the container that it left to be looked at and removed."""
 
     outcome: StepOutcome
@@ -58,7 +58,7 @@ class Tools:
     owner: Owner
     engine: Engine
     deaths: DieEvents
-    runner: Runner
+    runner: ContainerRunner
     scheduler_answers: Callable[[], bool]
     network_patience_s: float = PATIENCE_S
 
@@ -80,7 +80,7 @@ class Steps:
     def _task(self) -> TaskDescription:
         return self._order.description
 
-    def perform(self, step: str) -> Done:
+    def perform(self, step: str) -> StepResult:
         """Do `app`, `data` or `compute`; raises `Cancelled`, and nothing else."""
         work = {"app": self._app, "data": self._data, "compute": self._compute}
         try:
@@ -94,16 +94,16 @@ class Steps:
             log.exception("step failed", extra={"task": self._task.task_id, "step": step})
             message = f"{type(error).__name__}: {error}"
         self._clear_containers()
-        return Done(self._failed(step, UNKNOWN, message))
+        return StepResult(self._failed(step, UNKNOWN, message))
 
-    def _app(self) -> Done:
+    def _app(self) -> StepResult:
         try:
             self._patience().persist(self._pull_once, f"pull {self._task.app_image}")
         except Trouble as trouble:
             if trouble.blame is not Blame.REQUESTER:
                 raise
             return self._download_failed("app", APP_DOWNLOAD_FAILED, str(trouble))
-        return Done(StepOutcome(self._task.task_id, "app", self._attempt, ok=True))
+        return StepResult(StepOutcome(self._task.task_id, "app", self._attempt, ok=True))
 
     def _pull_once(self) -> None:
         """Pull the image; in profile 9 one that is here already will do (section 4.4)."""
@@ -152,14 +152,14 @@ class Steps:
     def _image_present(self) -> bool:
         return images.is_present(self._tools.engine, self._task.app_image)
 
-    def _data(self) -> Done:
+    def _data(self) -> StepResult:
         if self._task.tee_framework is None:
             try:
                 self._fetch_inputs()
             except InputsFailed as error:
                 return self._download_failed("data", error.cause, str(error))
         # The data of a TEE task is fetched by its enclave (section 3).
-        return Done(StepOutcome(self._task.task_id, "data", self._attempt, ok=True))
+        return StepResult(StepOutcome(self._task.task_id, "data", self._attempt, ok=True))
 
     def _fetch_inputs(self) -> None:
         patience = self._patience()
@@ -169,7 +169,7 @@ class Steps:
         inputs = Inputs(self._folder, download, patience, self._settings.ipfs_gateways)
         inputs.fetch(self._task, self._order.profile)
 
-    def _download_failed(self, step: str, cause: str, message: str) -> Done:
+    def _download_failed(self, step: str, cause: str, message: str) -> StepResult:
         """Fail a download by the requester's fault, with a result to be contributed (13)."""
         log.warning(
             "download failed",
@@ -181,13 +181,13 @@ class Steps:
                 self._folder, self._task, self._order.profile, status, cause
             )
         except output.PostComputeFailed as error:
-            return Done(self._failed(step, error.cause, f"{message}; {error}"))
-        return Done(self._failed(step, cause, message, result))
+            return StepResult(self._failed(step, error.cause, f"{message}; {error}"))
+        return StepResult(self._failed(step, cause, message, result))
 
-    def _compute(self) -> Done:
+    def _compute(self) -> StepResult:
         return self._patience().persist(self._compute_once, "compute")
 
-    def _compute_once(self) -> Done:
+    def _compute_once(self) -> StepResult:
         tools = self._tools
         container = app.spec(self._order, self._attempt, self._folder, tools.settings, tools.owner)
         run = app.App(tools.runner, self._folder, tools.settings, container)
@@ -195,11 +195,11 @@ class Steps:
         if adopted is None:
             missing = self._bring_image_back()
             if missing:
-                return Done(self._failed("compute", APP_NOT_FOUND, missing))
+                return StepResult(self._failed("compute", APP_NOT_FOUND, missing))
             run.clear()
             self._restore_inputs()
         ended = run.run(self._task.max_execution_time_s, self._cancellation, adopted)
-        return Done(self._computed(ended), ended.container)
+        return StepResult(self._computed(ended), ended.container)
 
     def _bring_image_back(self) -> str:
         """Pull again what was removed since the step `app`; return why that cannot be."""

@@ -36,7 +36,7 @@ class Open:
 
 
 @dataclass(frozen=True, slots=True)
-class Heartbeat:
+class HeartbeatFrame:
     """The server lives, and has had nothing to say for 5 s."""
 
 
@@ -55,13 +55,13 @@ class Closed:
     reason: str
 
 
-Event = Prelude | Open | Heartbeat | Messages | Closed
+Event = Prelude | Open | HeartbeatFrame | Messages | Closed
 
 
 def decode_line(line: str) -> Event:
     """Read one line of a streaming response; raises `SockJsError`."""
     if line == HEARTBEAT:
-        return Heartbeat()
+        return HeartbeatFrame()
     if line == OPEN:
         return Open()
     if line.startswith("a"):

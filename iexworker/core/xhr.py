@@ -26,7 +26,7 @@ _LINE_LIMIT_BYTES = 4 * 1024 * 1024
 _SHORTEST_EMPTY_RESPONSE_S = 1.0
 
 
-Event = sockjs.Open | sockjs.Heartbeat | sockjs.Messages
+Event = sockjs.Open | sockjs.HeartbeatFrame | sockjs.Messages
 
 
 class SessionLost(Exception):

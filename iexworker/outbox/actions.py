@@ -70,7 +70,7 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class OutboxEntry:
     """An action as the ledger has it."""
 
     action: Action
@@ -99,7 +99,7 @@ class Transaction:
 
 
 @dataclass(frozen=True, slots=True)
-class Mined:
+class ActionMined:
     """The chain shows the action done."""
 
     task_id: str
@@ -109,7 +109,7 @@ class Mined:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class ActionFailed:
     """The chain shows the action undone, and no transaction of ours can do it any more."""
 
     task_id: str
@@ -120,7 +120,7 @@ class Failed:
     """For people: what happened."""
 
 
-Result = Mined | Failed
+Result = ActionMined | ActionFailed
 
 
 @dataclass(frozen=True, slots=True)

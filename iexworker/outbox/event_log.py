@@ -5,17 +5,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 
-from iexworker.outbox.actions import ActionKey, ActionState, Entry, Transaction, TransactionState
-from iexworker.outbox.evidence import Answer
+from iexworker.outbox.actions import (
+    ActionKey,
+    ActionState,
+    OutboxEntry,
+    Transaction,
+    TransactionState,
+)
+from iexworker.outbox.evidence import BroadcastAnswer
 from iexworker.outbox.verdict import Fate
 
 log = logging.getLogger(__name__)
 
-_REFUSED: Mapping[Answer, str] = {
-    Answer.NONCE_SPENT: "transaction refused: its nonce is spent; looking at what took it",
-    Answer.UNDERPRICED: "transaction refused: its price is too low",
-    Answer.POOR: "transaction refused: the wallet cannot pay for it; send it some gas money",
-    Answer.REFUSED: "transaction refused by the node",
+_REFUSED: Mapping[BroadcastAnswer, str] = {
+    BroadcastAnswer.NONCE_SPENT: "transaction refused: its nonce is spent; looking at what took it",
+    BroadcastAnswer.UNDERPRICED: "transaction refused: its price is too low",
+    BroadcastAnswer.POOR: (
+        "transaction refused: the wallet cannot pay for it; send it some gas money"
+    ),
+    BroadcastAnswer.REFUSED: "transaction refused by the node",
 }
 
 _TROUBLES: Mapping[TransactionState, str] = {
@@ -51,7 +59,7 @@ class EventLog:
             {**_facts(transaction), "why": why},
         )
 
-    def refused(self, transaction: Transaction, answer: Answer, why: str) -> None:
+    def refused(self, transaction: Transaction, answer: BroadcastAnswer, why: str) -> None:
         """Tell that the node did not take the bytes."""
         self._once(transaction.tx_hash, _REFUSED[answer], {**_facts(transaction), "why": why})
 
@@ -63,7 +71,7 @@ class EventLog:
             _facts(transaction),
         )
 
-    def would_revert(self, entry: Entry, why: str) -> None:
+    def would_revert(self, entry: OutboxEntry, why: str) -> None:
         """Tell that an action is not signed, because its contract would refuse it."""
         self._once(
             entry.action.task_id,
@@ -81,7 +89,7 @@ class EventLog:
         else:
             log.warning(_TROUBLES[fate.state], extra=extra)
 
-    def closed(self, entry: Entry) -> None:
+    def closed(self, entry: OutboxEntry) -> None:
         """Tell how an action ended."""
         named = _named(entry.action.key)
         if entry.state is ActionState.FAILED:

@@ -36,7 +36,7 @@ class Evidence:
     refusals: Mapping[ActionKey, str]
 
 
-class Answer(enum.Enum):
+class BroadcastAnswer(enum.Enum):
     """What the node said to a broadcast."""
 
     TAKEN = "taken"
@@ -46,19 +46,21 @@ class Answer(enum.Enum):
     REFUSED = "refused"
 
 
-_WORDS: Mapping[Answer, re.Pattern[str]] = {
-    Answer.TAKEN: re.compile(r"\b(already ?known|known transaction|already imported)"),
-    Answer.NONCE_SPENT: re.compile(r"nonce (is )?too low|oldnonce|already ?(been )?used"),
-    Answer.POOR: re.compile(r"insufficient ?(funds|balance)"),
-    Answer.UNDERPRICED: re.compile(r"underpriced|fee ?too ?low|gas ?price|base fee|replacement"),
+_WORDS: Mapping[BroadcastAnswer, re.Pattern[str]] = {
+    BroadcastAnswer.TAKEN: re.compile(r"\b(already ?known|known transaction|already imported)"),
+    BroadcastAnswer.NONCE_SPENT: re.compile(r"nonce (is )?too low|oldnonce|already ?(been )?used"),
+    BroadcastAnswer.POOR: re.compile(r"insufficient ?(funds|balance)"),
+    BroadcastAnswer.UNDERPRICED: re.compile(
+        r"underpriced|fee ?too ?low|gas ?price|base fee|replacement"
+    ),
 }
 
 
-def answer_of(reason: str) -> Answer:
+def answer_of(reason: str) -> BroadcastAnswer:
     """Tell what a node's refusal means; each implementation has its own words."""
     lowered = reason.lower()
     found = (answer for answer, words in _WORDS.items() if words.search(lowered))
-    return next(found, Answer.REFUSED)
+    return next(found, BroadcastAnswer.REFUSED)
 
 
 class Node(Protocol):
@@ -78,7 +80,7 @@ class Node(Protocol):
         A trial that fails for another reason than its contract's refusal counts as fit.
         """
 
-    def broadcast(self, raw: bytes) -> tuple[Answer, str]:
+    def broadcast(self, raw: bytes) -> tuple[BroadcastAnswer, str]:
         """Give the node signed bytes; returns its answer and its words.
 
         Where it raises, the node may have the bytes all the same.

@@ -17,7 +17,7 @@ from iexworker.outbox.actions import (
     Action,
     ActionKey,
     ActionState,
-    Entry,
+    OutboxEntry,
     Transaction,
     TransactionState,
 )
@@ -106,16 +106,16 @@ class Ledger:
             action.kind.value,
         )
 
-    def entry(self, key: ActionKey) -> Entry | None:
+    def entry(self, key: ActionKey) -> OutboxEntry | None:
         """Return an action, None when it was never asked for."""
         found = self._entries("task=? AND kind=?", key[0], key[1].value)
         return found[0] if found else None
 
-    def open_entries(self) -> list[Entry]:
+    def open_entries(self) -> list[OutboxEntry]:
         """Return the actions that are not yet done or failed, oldest first."""
         return self._entries("state=?", ActionState.OPEN.value)
 
-    def close(self, entry: Entry) -> None:
+    def close(self, entry: OutboxEntry) -> None:
         """Write the outcome of an action down."""
         receipt = entry.receipt
         self._execute(
@@ -271,7 +271,7 @@ class Ledger:
         (nonce,) = self._execute(statement, self._key, *values).fetchone()
         return -1 if nonce is None else int(nonce)
 
-    def _entries(self, condition: str, *values: object) -> list[Entry]:
+    def _entries(self, condition: str, *values: object) -> list[OutboxEntry]:
         rows = self._execute(_ENTRIES + condition, self._key, *values).fetchall()
         return [_entry(row) for row in rows]
 
@@ -282,9 +282,9 @@ class Ledger:
             raise JournalError(f"journal, transactions: {error}") from error
 
 
-def _entry(row: tuple[Any, ...]) -> Entry:
+def _entry(row: tuple[Any, ...]) -> OutboxEntry:
     task, kind, calldata, gas_limit, deadline_s, state, abandoned, block, tx_hash, cause, text = row
-    return Entry(
+    return OutboxEntry(
         Action(task, ActionKind(kind), calldata, gas_limit, deadline_s),
         ActionState(state),
         bool(abandoned),

@@ -8,7 +8,7 @@ from iexworker.chain.hub import Hub, head_of, nonce_requests
 from iexworker.chain.rpc import RpcError, quantity
 from iexworker.errors import ChainError
 from iexworker.outbox.actions import Action, ActionKey
-from iexworker.outbox.evidence import Answer, Evidence, Position, answer_of
+from iexworker.outbox.evidence import BroadcastAnswer, Evidence, Position, answer_of
 from iexworker.outbox.transaction import hash_of
 from iexworker.poco import abi, receipts
 from iexworker.poco.models import ActionKind, ChainReceipt, Nonces
@@ -63,7 +63,7 @@ class ChainNode:
             refusals=dict(_refusals(trials, tried)),
         )
 
-    def broadcast(self, raw: bytes) -> tuple[Answer, str]:
+    def broadcast(self, raw: bytes) -> tuple[BroadcastAnswer, str]:
         """Give the node signed bytes; returns its answer and its words.
 
         Raises `ChainError` when there was no answer: the node may have the bytes all the same.
@@ -74,7 +74,7 @@ class ChainNode:
             return answer_of(error.reason), error.reason
         if str(said).lower() != hash_of(raw):
             raise ChainError(f"the node calls {hash_of(raw)} by another hash: {said}")
-        return Answer.TAKEN, ""
+        return BroadcastAnswer.TAKEN, ""
 
     def locate(self, kind: ActionKind, task_id: str) -> ChainReceipt | None:
         """Find the event of an action that was mined without our knowing its transaction."""

@@ -18,11 +18,11 @@ from iexworker.outbox import plan, verdict
 from iexworker.outbox.actions import (
     FREE,
     Action,
+    ActionFailed,
     ActionKey,
+    ActionMined,
     ActionState,
-    Entry,
-    Failed,
-    Mined,
+    OutboxEntry,
     Pace,
     Result,
     Tally,
@@ -30,10 +30,10 @@ from iexworker.outbox.actions import (
     TransactionState,
 )
 from iexworker.outbox.event_log import EventLog
-from iexworker.outbox.evidence import Answer, Node, Position
+from iexworker.outbox.evidence import BroadcastAnswer, Node, Position
 from iexworker.outbox.gas import PriceRule
 from iexworker.outbox.ledger import Ledger
-from iexworker.outbox.situation import WATCH_BLOCKS, Facts, Policy, by_owner
+from iexworker.outbox.situation import WATCH_BLOCKS, ChainFacts, Policy, by_owner
 from iexworker.outbox.transaction import Draft, hash_of
 from iexworker.poco.models import ActionKind, ChainConfiguration, Head
 from iexworker.wallet import Wallet
@@ -88,7 +88,7 @@ class Outbox:
         elif entry.action.deadline_s != action.deadline_s:
             self._ledger.set_deadline(action)
 
-    def _superseded(self, entry: Entry, action: Action) -> bool:
+    def _superseded(self, entry: OutboxEntry, action: Action) -> bool:
         same = entry.action.calldata == action.calldata
         if entry.state is ActionState.FAILED:
             return not same or entry.action.deadline_s < action.deadline_s
@@ -133,7 +133,7 @@ class Outbox:
             pending=self._ledger.pending(),
         )
 
-    def entry(self, task_id: str, kind: ActionKind) -> Entry | None:
+    def entry(self, task_id: str, kind: ActionKind) -> OutboxEntry | None:
         """Return where an action stands, None when it was never submitted."""
         return self._ledger.entry((task_id, kind))
 
@@ -162,7 +162,7 @@ class Outbox:
         elapsed_s = self._monotonic() - self._passed_at
         return bool(transactions) and elapsed_s >= self._policy.block_time_s
 
-    def _pass(self, entries: Sequence[Entry], transactions: Sequence[Transaction]) -> None:
+    def _pass(self, entries: Sequence[OutboxEntry], transactions: Sequence[Transaction]) -> None:
         position = self._node.position()
         self._compare_chain(position.chain_id)
         facts = self._facts(position, entries, transactions)
@@ -178,7 +178,7 @@ class Outbox:
             self._do(move, facts.head)
 
     def _forget_all_but(
-        self, entries: Sequence[Entry], transactions: Sequence[Transaction]
+        self, entries: Sequence[OutboxEntry], transactions: Sequence[Transaction]
     ) -> None:
         hashes = {item.tx_hash for item in transactions}
         self._tried_at = {key: at for key, at in self._tried_at.items() if key in hashes}
@@ -194,8 +194,11 @@ class Outbox:
             )
 
     def _facts(
-        self, position: Position, entries: Sequence[Entry], transactions: Sequence[Transaction]
-    ) -> Facts:
+        self,
+        position: Position,
+        entries: Sequence[OutboxEntry],
+        transactions: Sequence[Transaction],
+    ) -> ChainFacts:
         owned = by_owner(transactions)
         trials = [
             entry.action
@@ -213,7 +216,7 @@ class Outbox:
             for item in watched
             if item.nonce < position.nonces.latest and item.nonce not in mined
         }
-        return Facts(
+        return ChainFacts(
             wallet=self._wallet.address,
             now_s=self._clock(),
             head=position.head,
@@ -257,11 +260,11 @@ class Outbox:
         return any([self._ledger.reopen(owner) for owner in owners])
 
     def _judge(
-        self, entries: Sequence[Entry], transactions: Sequence[Transaction], facts: Facts
-    ) -> list[Entry]:
+        self, entries: Sequence[OutboxEntry], transactions: Sequence[Transaction], facts: ChainFacts
+    ) -> list[OutboxEntry]:
         """Close the actions that the chain has decided and return those that are still open."""
         owned = by_owner(transactions)
-        still_open: list[Entry] = []
+        still_open: list[OutboxEntry] = []
         for entry in entries:
             decision = verdict.verdict(entry, owned[entry.action.key], facts, self._policy)
             if decision is None:
@@ -275,7 +278,7 @@ class Outbox:
             self._event_log.closed(closed)
         return still_open
 
-    def _closed(self, entry: Entry, decision: verdict.Done | verdict.Over) -> Entry:
+    def _closed(self, entry: OutboxEntry, decision: verdict.Done | verdict.Over) -> OutboxEntry:
         if isinstance(decision, verdict.Over):
             return replace(
                 entry, state=ActionState.FAILED, cause=decision.cause, text=decision.text
@@ -317,17 +320,17 @@ class Outbox:
             self._event_log.unanswered(transaction, str(error))
             return
         self._tried_at[transaction.tx_hash] = self._monotonic()
-        if answer is Answer.TAKEN:
+        if answer is BroadcastAnswer.TAKEN:
             self._ledger.sent(transaction.tx_hash, head.timestamp_s)
             self._underpriced.discard(transaction.tx_hash)
             return
-        if answer is Answer.UNDERPRICED:
+        if answer is BroadcastAnswer.UNDERPRICED:
             self._underpriced.add(transaction.tx_hash)
         self._event_log.refused(transaction, answer, words)
 
 
-def _result(entry: Entry) -> Result:
+def _result(entry: OutboxEntry) -> Result:
     action = entry.action
     if entry.state is ActionState.DONE:
-        return Mined(action.task_id, action.kind, entry.receipt)
-    return Failed(action.task_id, action.kind, entry.cause, entry.text)
+        return ActionMined(action.task_id, action.kind, entry.receipt)
+    return ActionFailed(action.task_id, action.kind, entry.cause, entry.text)

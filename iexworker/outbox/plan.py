@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from iexworker.outbox.actions import FREE, ActionKey, ActionState, Entry, Transaction
-from iexworker.outbox.situation import Facts, Policy, by_owner, shown_done
+from iexworker.outbox.actions import FREE, ActionKey, ActionState, OutboxEntry, Transaction
+from iexworker.outbox.situation import ChainFacts, Policy, by_owner, shown_done
 from iexworker.outbox.verdict import ineffective
 from iexworker.poco.models import ActionKind
 
@@ -21,7 +21,7 @@ class Sign:
     """Sign a transaction for `nonce`: an action's, or without one an empty transfer."""
 
     nonce: int
-    entry: Entry | None
+    entry: OutboxEntry | None
     gas_price_wei: int
 
 
@@ -38,9 +38,9 @@ Move = Sign | Broadcast
 
 
 def moves(
-    entries: Sequence[Entry],
+    entries: Sequence[OutboxEntry],
     transactions: Sequence[Transaction],
-    facts: Facts,
+    facts: ChainFacts,
     policy: Policy,
 ) -> list[Move]:
     """Return what to sign and to broadcast, in the order in which it has to be done."""
@@ -63,7 +63,7 @@ def moves(
     return planned
 
 
-def _alive(entries: Iterable[Entry]) -> dict[ActionKey, Entry]:
+def _alive(entries: Iterable[OutboxEntry]) -> dict[ActionKey, OutboxEntry]:
     return {
         entry.action.key: entry
         for entry in entries
@@ -71,7 +71,7 @@ def _alive(entries: Iterable[Entry]) -> dict[ActionKey, Entry]:
     }
 
 
-def ready(entry: Entry, own: Sequence[Transaction], facts: Facts) -> bool:
+def ready(entry: OutboxEntry, own: Sequence[Transaction], facts: ChainFacts) -> bool:
     """Tell whether an action may take a nonce now.
 
     All its nonces are spent, no receipt of it is a success, and its contribution is undone.
@@ -94,7 +94,7 @@ def ready(entry: Entry, own: Sequence[Transaction], facts: Facts) -> bool:
     return not action.expired(facts.head.timestamp_s)
 
 
-def urgency(entry: Entry) -> tuple[bool, int]:
+def urgency(entry: OutboxEntry) -> tuple[bool, int]:
     """Sort reveals first, then by deadline."""
     return entry.action.kind is not ActionKind.REVEAL, entry.action.deadline_s
 
@@ -103,9 +103,9 @@ def urgency(entry: Entry) -> tuple[bool, int]:
 class _Board:
     """One round of planning: who may send, who still waits for a nonce."""
 
-    alive: Mapping[ActionKey, Entry]
-    waiting: list[Entry]
-    facts: Facts
+    alive: Mapping[ActionKey, OutboxEntry]
+    waiting: list[OutboxEntry]
+    facts: ChainFacts
     policy: Policy
 
     @property
@@ -138,7 +138,7 @@ class _Board:
             return self._again(meant, at_cap=True)
         return [Sign(nonce, self.alive[meant.owner] if meant.owner else None, higher_wei)]
 
-    def _taker(self) -> Entry | None:
+    def _taker(self) -> OutboxEntry | None:
         return self.waiting.pop(0) if self.waiting else None
 
     def _stuck(self, transaction: Transaction) -> bool:

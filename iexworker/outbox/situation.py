@@ -22,7 +22,7 @@ WATCH_BLOCKS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ChainFacts:
     """What clock, node and the outbox's memory say."""
 
     wallet: str

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from iexworker.outbox.actions import FREE, Action, Entry, Transaction, TransactionState
-from iexworker.outbox.situation import Facts, Policy, shown_done
+from iexworker.outbox.actions import FREE, Action, OutboxEntry, Transaction, TransactionState
+from iexworker.outbox.situation import ChainFacts, Policy, shown_done
 from iexworker.poco import receipts
 from iexworker.poco.models import ActionKind, ChainReceipt, Contribution, ContributionStatus
 
@@ -40,7 +40,7 @@ class Fate:
     """Of a void one: no transaction of ours took its nonce."""
 
 
-def fates(transactions: Sequence[Transaction], facts: Facts, policy: Policy) -> Iterator[Fate]:
+def fates(transactions: Sequence[Transaction], facts: ChainFacts, policy: Policy) -> Iterator[Fate]:
     """Yield what became of transactions: settled ones, and mined ones that are free again."""
     nonces_mined = {
         transaction.nonce for transaction in transactions if transaction.tx_hash in facts.receipts
@@ -61,14 +61,14 @@ def fates(transactions: Sequence[Transaction], facts: Facts, policy: Policy) -> 
             yield Fate(transaction.tx_hash, TransactionState.SENT)
 
 
-def _spent_by_others(transaction: Transaction, facts: Facts, policy: Policy) -> bool:
+def _spent_by_others(transaction: Transaction, facts: ChainFacts, policy: Policy) -> bool:
     if transaction.nonce >= facts.nonces.latest:
         return False
     return facts.spent_s.get(transaction.nonce, 0.0) >= policy.settle_s
 
 
 def verdict(
-    entry: Entry, own: Sequence[Transaction], facts: Facts, policy: Policy
+    entry: OutboxEntry, own: Sequence[Transaction], facts: ChainFacts, policy: Policy
 ) -> Done | Over | None:
     """Judge an open action by its transactions; None: it is not decided yet.
 
@@ -99,7 +99,7 @@ def _contradicted(action: Action, contribution: Contribution) -> bool:
     )
 
 
-def _proof(action: Action, own: Iterable[Transaction], facts: Facts) -> ChainReceipt | None:
+def _proof(action: Action, own: Iterable[Transaction], facts: ChainFacts) -> ChainReceipt | None:
     for transaction in own:
         receipt = facts.receipts.get(transaction.tx_hash)
         if receipt is not None:
@@ -111,7 +111,9 @@ def _proof(action: Action, own: Iterable[Transaction], facts: Facts) -> ChainRec
     return None
 
 
-def _unsent(entry: Entry, own: Sequence[Transaction], facts: Facts, policy: Policy) -> Over | None:
+def _unsent(
+    entry: OutboxEntry, own: Sequence[Transaction], facts: ChainFacts, policy: Policy
+) -> Over | None:
     """Judge an action of which no transaction can be mined now."""
     action = entry.action
     if entry.abandoned:

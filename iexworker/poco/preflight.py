@@ -17,7 +17,7 @@ from iexworker.poco.models import (
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class PreflightFacts:
     """What is known before a step; None is what could not be read."""
 
     wallet: str
@@ -35,7 +35,7 @@ class Facts:
     now_s: float
 
 
-def contribution_causes(facts: Facts, profile: Profile) -> tuple[str, ...]:
+def contribution_causes(facts: PreflightFacts, profile: Profile) -> tuple[str, ...]:
     """Return why the task cannot be contributed to, the cause to report first; empty when it can.
 
     Profile 8 stops at its first cause, profile 9 collects them.
@@ -45,7 +45,7 @@ def contribution_causes(facts: Facts, profile: Profile) -> tuple[str, ...]:
     return tuple(_causes_9(facts))
 
 
-def _causes_8(facts: Facts) -> Iterator[str]:
+def _causes_8(facts: PreflightFacts) -> Iterator[str]:
     if facts.task is None:
         yield "CHAIN_UNREACHABLE"
         return
@@ -59,7 +59,7 @@ def _causes_8(facts: Facts) -> Iterator[str]:
         yield "WORKERPOOL_AUTHORIZATION_NOT_FOUND"
 
 
-def _causes_9(facts: Facts) -> Iterator[str]:
+def _causes_9(facts: PreflightFacts) -> Iterator[str]:
     if not facts.authorized:
         yield "WORKERPOOL_AUTHORIZATION_NOT_FOUND"
     if facts.task is None:
@@ -72,7 +72,7 @@ def _causes_9(facts: Facts) -> Iterator[str]:
         yield "CONTRIBUTION_ALREADY_SET"
 
 
-def _stake_covered(facts: Facts) -> bool:
+def _stake_covered(facts: PreflightFacts) -> bool:
     if facts.account is None or facts.worker_stake is None:
         return False
     return facts.account.stake >= facts.worker_stake

@@ -47,7 +47,13 @@ class Slot:
             raise ValueError(f"{context.role} has no slot")
         self._context = context
         self._orders = context.channels.orders[context.slot]
-        self._workbench = Executor(context, context.slot)
+        self._executor = Executor(
+            context.settings,
+            context.boot_id,
+            context.board.facts,
+            context.channels.outcomes[context.slot],
+            context.ring.writer(context.slot),
+        )
         self._entry = context.board.entry(context.role)
         self._waiting: deque[Order | Cancel] = deque()
         self._job: Job | None = None
@@ -56,14 +62,14 @@ class Slot:
     def serve(self) -> None:
         """Greet, then obey until told to leave."""
         self._entry.write(state=State.IDLE, task="", step="")
-        self._workbench.send(self._context.hello())
+        self._executor.send(self._context.hello())
         self._context.ready()
         while not self._leaving():
             self._entry.tick()
             self._wait()
         self._entry.write(state=State.STOPPING)
         if self._job is None:
-            self._workbench.close()
+            self._executor.close()
 
     def _leaving(self) -> bool:
         """Whether to leave now: told to, and the step is over or out of grace."""
@@ -123,7 +129,7 @@ class Slot:
         step = message.step if isinstance(message, Order) else ""
         if step:
             self._entry.write(state=State.BUSY, task=message.task_id, step=step)
-        self._job = Job(self._workbench, message)
+        self._job = Job(self._executor, message)
         self._job.start()
 
     def _reap(self) -> None:
@@ -143,10 +149,10 @@ class Slot:
 class Job:
     """One order, or one cancel of what no thread works on, in a thread of its own."""
 
-    def __init__(self, workbench: Executor, message: Order | Cancel) -> None:
+    def __init__(self, executor: Executor, message: Order | Cancel) -> None:
         self.task_id = message.task_id
         self.done = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._workbench = workbench
+        self._executor = executor
         self._message = message
         self._cancellation = Cancellation()
         self._cancelled_s: float | None = None
@@ -184,11 +190,11 @@ class Job:
     def _work(self) -> None:
         try:
             if isinstance(self._message, Order):
-                self._workbench.serve(self._message, self._cancellation)
+                self._executor.serve(self._message, self._cancellation)
             else:
-                self._workbench.sweep(self.task_id)
+                self._executor.sweep(self.task_id)
         except Cancelled:
-            self._workbench.sweep(self.task_id)
+            self._executor.sweep(self.task_id)
         except Exception:
             # The order stands: `scheduling` sends it again to whoever says hello.
             log.exception("order not answered", extra={"task": self.task_id})

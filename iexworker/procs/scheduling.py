@@ -22,7 +22,7 @@ from iexworker.core.login import Tokens
 from iexworker.core.messages import Registration
 from iexworker.core.session import Session
 from iexworker.procs.context import SCHEDULING, WALLET_PASSWORD, Context
-from iexworker.scheduling.connection import Connection, Line
+from iexworker.scheduling.connection import Connection, SchedulerLink
 from iexworker.scheduling.containers import EngineContainers
 from iexworker.scheduling.probes import HostProbe
 from iexworker.scheduling.service import Service, import_gateway
@@ -113,7 +113,7 @@ class Scheduling:
             reported_version=settings.reported_version,
         )
         self._connection = Connection(
-            Line(client, tokens, session, context.channels.tokens),
+            SchedulerLink(client, tokens, session, context.channels.tokens),
             journal,
             facts,
             wallet.address,

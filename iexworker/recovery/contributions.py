@@ -35,7 +35,7 @@ SETTLE_BLOCKS = 12
 log = logging.getLogger(__name__)
 
 
-class Chain(Protocol):
+class ContributionChain(Protocol):
     """The chain as it is searched; every call may raise `ChainError`."""
 
     async def nonces(self) -> Nonces:
@@ -61,7 +61,7 @@ class Chain(Protocol):
 class Contributions:
     """Searches a chain, and the folders under `root`, for what a journal should know."""
 
-    chain: Chain
+    chain: ContributionChain
     root: Path
     wallet: str
     block_time_s: float

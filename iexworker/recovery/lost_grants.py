@@ -27,7 +27,7 @@ _UNSEEN_TASK_S = 60
 log = logging.getLogger(__name__)
 
 
-class Chain(Protocol):
+class GrantChain(Protocol):
     """The chain as lost grants need it; every call may raise `ChainError`."""
 
     async def head(self) -> Head:
@@ -68,7 +68,7 @@ def _unreported(replicate: Replicate) -> bool:
 class LostGrants:
     """Looks for lost grants and has each of them begun, or given up with an answer."""
 
-    chain: Chain
+    chain: GrantChain
     scheduler: Scheduler
     root: Path
     wallet: str

@@ -155,7 +155,7 @@ class ChainGateway:
     ) -> str | None:
         """Return the cause that forbids to go on, None when all is well."""
         view = await self._read(lambda hub: hub.task_view(replicate.task_id))
-        facts = preflight.Facts(
+        facts = preflight.PreflightFacts(
             wallet=self._wallet.address,
             authorized=True,
             task=view.task,

@@ -11,12 +11,12 @@ from iexworker.poco.authorization import WorkerpoolAuthorization
 from iexworker.poco.models import Sighting, TaskDescription
 from iexworker.scheduling.containers import Sweeper
 from iexworker.scheduling.slots import Slots
-from iexworker.scheduling.transactions import Outbox
+from iexworker.scheduling.transactions import AsyncOutbox
 from iexworker.task.events import SchedulerSaw
 from iexworker.task.replicate import Replicate
 
 
-class Chain(Outbox, Protocol):
+class TaskChain(AsyncOutbox, Protocol):
     """The chain as the effects need it; every call may raise `ChainError`."""
 
     async def describe(self, replicate: Replicate) -> TaskDescription | None:
@@ -43,7 +43,7 @@ class Chain(Outbox, Protocol):
 class Collaborators:
     """Whom the effects work with."""
 
-    chain: Chain
+    chain: TaskChain
     slots: Slots
     sweeper: Sweeper
     folder_of: Callable[[str], Path]

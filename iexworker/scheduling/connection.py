@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class SchedulerLink:
     """What the conversation runs over."""
 
     client: SchedulerClient
@@ -49,7 +49,7 @@ class Connection:
 
     def __init__(
         self,
-        line: Line,
+        line: SchedulerLink,
         journal: Journal,
         facts: FactsBoard,
         wallet: str,

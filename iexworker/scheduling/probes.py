@@ -33,7 +33,7 @@ MIN_FREE_BYTES = 512 * 1024 * 1024
 log = logging.getLogger(__name__)
 
 
-class Engine(Protocol):
+class ProbedEngine(Protocol):
     """The Docker engine as the probe needs it; calls block and raise `DockerError`."""
 
     def ping(self) -> None:
@@ -50,7 +50,7 @@ class HostProbe:
     """
 
     def __init__(
-        self, facts: FactsBoard, root: Path, engine: Engine, *, gpu: bool, fail_fast: bool
+        self, facts: FactsBoard, root: Path, engine: ProbedEngine, *, gpu: bool, fail_fast: bool
     ) -> None:
         self._facts = facts
         self._root = root

@@ -20,7 +20,7 @@ from iexworker.poco.models import Profile
 from iexworker.task import lifecycle
 from iexworker.task.events import Effect, Event, Forget, Notified
 from iexworker.task.journal import Journal, JournalKey
-from iexworker.task.push_timeout import Patience
+from iexworker.task.push_timeout import PushTimeout
 from iexworker.task.replicate import Replicate, Update
 from iexworker.task.transitions import Change
 
@@ -57,7 +57,7 @@ class Runner:
         self._effects = effects
         self._on_journal_error = on_journal_error
         self._replicates: dict[str, Replicate] = {}
-        self._patience: dict[str, Patience] = {}
+        self._patience: dict[str, PushTimeout] = {}
         self._waiting: dict[str, deque[Event]] = {}
 
     @property
@@ -69,7 +69,7 @@ class Runner:
         """Return a task's replicate, None when it is not ours or has its answer."""
         return self._replicates.get(task_id)
 
-    def patience(self, task_id: str) -> Patience:
+    def patience(self, task_id: str) -> PushTimeout:
         """Return what the waiting for a push depends on; the task is one of ours."""
         return self._patience[task_id]
 
@@ -93,7 +93,7 @@ class Runner:
             self._replicates[replicate.task_id] = replicate
         for task_id in list(self._replicates):
             # What was pushed for it since the process before has not been heard.
-            self._patience[task_id] = Patience(moved_s=time.monotonic(), heard_s=0.0)
+            self._patience[task_id] = PushTimeout(moved_s=time.monotonic(), heard_s=0.0)
             self._settle(self._replicates[task_id], lifecycle.resume(self._replicates[task_id]))
         for key, count in self._journal.foreign(self._key).items():
             log.warning(
@@ -130,7 +130,7 @@ class Runner:
             },
         )
         # Whatever was to be pushed for it was pushed before we came back.
-        self._patience[task_id] = Patience(moved_s=0.0, heard_s=0.0)
+        self._patience[task_id] = PushTimeout(moved_s=0.0, heard_s=0.0)
         self._settle(replicate, lifecycle.resume(replicate))
 
     def notify(self, notification: Notification) -> None:
@@ -191,7 +191,7 @@ class Runner:
         begins = task_id not in self._patience
         if begins or (after.step, after.work) != (before.step, before.work):
             now_s = time.monotonic()
-            self._patience.setdefault(task_id, Patience(now_s, now_s)).moved_s = now_s
+            self._patience.setdefault(task_id, PushTimeout(now_s, now_s)).moved_s = now_s
             log.info(
                 "task moved",
                 extra={"task": task_id, "step": after.step.value, "work": after.work.value},

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Protocol
 
 from iexworker.errors import ChainError, JournalError, Unavailable
-from iexworker.outbox.actions import Failed, Pace, Result
+from iexworker.outbox.actions import ActionFailed, Pace, Result
 from iexworker.poco.models import ActionKind, ChainReceipt
 from iexworker.retry import patiently, pauses, wait_at_most
 from iexworker.scheduling.runner import Runner
@@ -65,7 +65,7 @@ class Transactions:
         step = _STEPS.get(result.kind)
         if step is None:
             return
-        if isinstance(result, Failed):
+        if isinstance(result, ActionFailed):
             log.error(
                 "transaction void",
                 extra={"task": result.task_id, "step": step.value, "reason": result.text},
@@ -88,7 +88,7 @@ class Transactions:
         return ChainReceipt(head.number, "0x" + "00" * 32)
 
 
-class Outbox(Protocol):
+class AsyncOutbox(Protocol):
     """The outbox, behind its thread; calls may raise `ChainError` and `JournalError`."""
 
     async def transact(self, replicate: Replicate, step: Step) -> None:
@@ -103,7 +103,7 @@ class Handovers:
 
     def __init__(
         self,
-        outbox: Outbox,
+        outbox: AsyncOutbox,
         find: Callable[[str], Replicate | None],
         spawn: Callable[[Coroutine[object, object, None]], None],
     ) -> None:

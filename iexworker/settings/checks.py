@@ -12,7 +12,7 @@ from iexworker.settings.table import (
     PROXY_VARIABLES,
     REGISTRY_PARTS,
     TABLE,
-    Entry,
+    Setting,
     registry_entries,
 )
 
@@ -28,7 +28,7 @@ _VOLATILE = {
 _MOUNT_ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
-def _named_entries() -> Iterator[Entry]:
+def _named_entries() -> Iterator[Setting]:
     yield from TABLE
     yield from registry_entries(0)
     yield from registry_entries(1)

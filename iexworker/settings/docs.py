@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from iexworker.settings.table import GROUPS, Entry, registry_entries
+from iexworker.settings.table import GROUPS, Setting, registry_entries
 
 _INTRODUCTION = """\
 # Settings
@@ -80,7 +80,7 @@ def markdown() -> str:
     return "".join((*parts, _REST))
 
 
-def _rows(entries: tuple[Entry, ...]) -> Iterator[str]:
+def _rows(entries: tuple[Setting, ...]) -> Iterator[str]:
     yield "| key | variable | type | default | what it does |\n|---|---|---|---|---|\n"
     for entry in entries:
         variable = f"`{entry.shown_variable}`"
@@ -100,7 +100,7 @@ def toml() -> str:
     return "".join(lines)
 
 
-def _line(entry: Entry) -> str:
+def _line(entry: Setting) -> str:
     value = entry.default or entry.example
     bare = entry.kind.name in ("boolean", "integer", "port", "float")
     shown = value if bare else f'"{value}"'

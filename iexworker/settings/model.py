@@ -118,7 +118,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class SettingLine:
     """A setting as `iexworker config` shows it."""
 
     key: str
@@ -134,10 +134,10 @@ class Loaded:
     sources: Mapping[str, str]
     warnings: tuple[str, ...]
 
-    def lines(self) -> tuple[Line, ...]:
+    def lines(self) -> tuple[SettingLine, ...]:
         """Return every field for show, secrets masked."""
         return tuple(
-            Line(item.name, _shown(item.name, getattr(self.settings, item.name)), source)
+            SettingLine(item.name, _shown(item.name, getattr(self.settings, item.name)), source)
             for item in fields(self.settings)
             for source in (self.sources[item.name],)
         )

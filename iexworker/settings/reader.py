@@ -9,7 +9,7 @@ from typing import Any
 
 from iexworker.settings import parsers
 from iexworker.settings.sources import DEFAULT_ENVIRONMENT, Found, Layers, masked, read_files
-from iexworker.settings.table import TABLE, Entry, listed_registry_entries, registry_entries
+from iexworker.settings.table import TABLE, Setting, listed_registry_entries, registry_entries
 
 DEFAULT_CONFIG_DIR = Path("/etc/iexworker")
 DEFAULT_SOURCE = "default"
@@ -45,7 +45,7 @@ class Reading:
         names = dict.fromkeys(item.source for item in found if item)
         self.sources[key] = ", ".join(names) or DEFAULT_SOURCE
 
-    def _value(self, entry: Entry) -> Any:  # noqa: ANN401 - as many types as there are settings
+    def _value(self, entry: Setting) -> Any:  # noqa: ANN401 - as many types as there are settings
         found = self._found[entry.key]
         text = found.text if found else entry.default
         if not text:
@@ -110,7 +110,7 @@ class Reading:
             places.extend(found)
         self._set("registries", tuple(logins), places)
 
-    def _registries(self) -> list[tuple[Entry, ...]]:
+    def _registries(self) -> list[tuple[Setting, ...]]:
         listed = self._numbers(_LISTED_REGISTRY, self._layers.environ)
         if not listed:
             own = self._numbers(_OWN_REGISTRY, self._layers.environ)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from iexworker.settings.table import Entry
+from iexworker.settings.table import Setting
 
 FILE_NAMES = ("settings.toml", "settings.local.toml", ".secrets.toml")
 """Weakest first; of two folders the later one wins for the same name."""
@@ -49,14 +49,14 @@ class Layers:
         self.files = files
         self._problems = problems
 
-    def find(self, entry: Entry) -> Found | None:
+    def find(self, entry: Setting) -> Found | None:
         """Return the strongest text of a setting, None when nothing sets it."""
         found = self._variable(entry, entry.variable, 0) if entry.variable else None
         if found is None and entry.own:
             found = self._variable(entry, entry.own_variable, 2) or self.files.get(entry.key)
         return found
 
-    def _variable(self, entry: Entry, name: str, rank: int) -> Found | None:
+    def _variable(self, entry: Setting, name: str, rank: int) -> Found | None:
         text = self.environ.get(name, "")
         path = self.environ.get(name + "_FILE", "") if entry.secret else ""
         if text and path:

@@ -87,7 +87,7 @@ class _Record:
         self._track.append(payload.ljust(self._size, b"\0"))
 
 
-class Entry:
+class ProcessEntry:
     """One process's own line of the board."""
 
     def __init__(self, role: str, record: _Record, words: memoryview) -> None:
@@ -185,7 +185,7 @@ class Board:
         ]
         own = numbers[len(sizes) :]
         self._entries = {
-            role: Entry(role, records[index], own[index * _WORDS : (index + 1) * _WORDS])
+            role: ProcessEntry(role, records[index], own[index * _WORDS : (index + 1) * _WORDS])
             for index, role in enumerate(roles)
         }
         self.facts = FactsBoard(dict(zip(owners, records[len(roles) :], strict=True)))
@@ -200,7 +200,7 @@ class Board:
         """The count of all changes of entries and facts; ticks and log lines are not among them."""
         return sum(self._counters)
 
-    def entry(self, role: str) -> Entry:
+    def entry(self, role: str) -> ProcessEntry:
         """Return the line of a process; `KeyError` for a role that the board was not made for."""
         return self._entries[role]
 

@@ -14,7 +14,7 @@ MISSED_PATIENCE_S = 5.0
 
 
 @dataclass(slots=True)
-class Patience:
+class PushTimeout:
     """What the waiting of one replicate depends on; all instants are monotonic seconds.
 
     Nothing is pushed twice: what fell into an absence, or follows from a status that was known

@@ -16,7 +16,7 @@ _STARTED = "iexworker.started"
 
 
 @dataclass(slots=True)
-class Tally:
+class RouteTally:
     """The answers of one route, method and status."""
 
     count: int = 0
@@ -49,7 +49,7 @@ class Traffic:
     """Falcon middleware that counts every answer; its keys are few whatever clients ask for."""
 
     def __init__(self) -> None:
-        self._tallies: dict[tuple[str, str, int], Tally] = {}
+        self._tallies: dict[tuple[str, str, int], RouteTally] = {}
 
     async def process_request(self, req: Request, resp: Response) -> None:
         """Note when the request came."""
@@ -64,10 +64,10 @@ class Traffic:
         key = (method, req.uri_template or _UNKNOWN_ROUTE, resp.status_code)
         tally = self._tallies.get(key)
         if tally is None:
-            tally = self._tallies[key] = Tally()
+            tally = self._tallies[key] = RouteTally()
         tally.add(now - req.scope[_STARTED], now)
 
-    def tallies(self) -> Iterator[tuple[str, str, int, Tally]]:
+    def tallies(self) -> Iterator[tuple[str, str, int, RouteTally]]:
         """Yield method, route, status and what they add up to."""
         for (method, route, status), tally in sorted(self._tallies.items()):
             yield method, route, status, tally

@@ -16,7 +16,7 @@ from sandboxkit import Pool
 
 from iexworker.chain.hub import Hub
 from iexworker.errors import ChainError
-from iexworker.outbox.actions import Failed, Mined, Pace, Result
+from iexworker.outbox.actions import ActionFailed, ActionMined, Pace, Result
 from iexworker.outbox.gas import GasReserve, reserve
 from iexworker.poco.hashing import hex_text, keccak, result_hash, result_seal
 from iexworker.poco.models import (
@@ -138,7 +138,7 @@ class Node:
         value = result_hash(task_id, self.asked_for[task_id, step])
         if step is Step.CONTRIBUTE:
             if chain.tasks[task_id].status is not ChainTaskStatus.ACTIVE:
-                return Failed(task_id, kind, "CHAIN_RECEIPT_NOT_VALID", "not active")
+                return ActionFailed(task_id, kind, "CHAIN_RECEIPT_NOT_VALID", "not active")
             chain.contribute(task_id, self.wallet, value)
             if self.pool.book.tasks[task_id].deal.trust == 1:
                 chain.agree(task_id, 1, value)
@@ -146,9 +146,9 @@ class Node:
             task = chain.tasks[task_id]
             late = self.pool.clock.now_s() >= task.reveal_deadline_s
             if task.status is not ChainTaskStatus.REVEALING or task.consensus != value or late:
-                return Failed(task_id, kind, "CANNOT_REVEAL", "not to be revealed")
+                return ActionFailed(task_id, kind, "CANNOT_REVEAL", "not to be revealed")
             chain.reveal(task_id, self.wallet)
-        return Mined(task_id, kind, ChainReceipt(chain.block, "0x" + "cc" * 32))
+        return ActionMined(task_id, kind, ChainReceipt(chain.block, "0x" + "cc" * 32))
 
 
 class PoolHub(Hub):

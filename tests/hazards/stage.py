@@ -26,7 +26,7 @@ from iexworker.core.client import Answer
 from iexworker.core.messages import AbortCause as WireCause
 from iexworker.core.messages import AnswerKind, Grant, Notification, NotificationType
 from iexworker.errors import SchedulerError
-from iexworker.outbox.actions import Mined
+from iexworker.outbox.actions import ActionMined
 from iexworker.outbox.gas import PriceRule
 from iexworker.poco.models import ChainConfiguration, Profile, TaskDescription
 from iexworker.sandbox.network.network import Timers
@@ -325,7 +325,7 @@ class Stage:
         while True:
             for result in (await self.gateway.turn_outbox())[0]:
                 step = Step(result.kind.value)
-                if isinstance(result, Mined):
+                if isinstance(result, ActionMined):
                     assert result.receipt is not None
                     event: events.Event = events.Mined(step, result.receipt)
                 else:

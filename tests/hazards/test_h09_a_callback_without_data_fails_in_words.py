@@ -20,7 +20,7 @@ from teeth import Scenario, shows_teeth
 from iexworker.compute import output
 from iexworker.compute.cancellation import Cancellation
 from iexworker.compute.folders import TaskFolder
-from iexworker.compute.steps import Done, Steps, Tools
+from iexworker.compute.steps import StepResult, Steps, Tools
 from iexworker.poco.hashing import hex_text, keccak, lenient_bytes
 from iexworker.poco.models import Profile, TaskDescription
 from iexworker.results import digest
@@ -90,7 +90,7 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
     def of_callback(data: str) -> str:
         return hex_text(keccak(lenient_bytes(data)))
 
-    def perform(self: Steps, step: str) -> Done:
+    def perform(self: Steps, step: str) -> StepResult:
         return {"app": self._app, "data": self._data, "compute": self._compute}[step]()
 
     patch.setattr(digest, "of_callback", of_callback)

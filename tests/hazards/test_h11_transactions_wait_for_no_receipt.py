@@ -24,14 +24,14 @@ from iexworker.errors import ChainError
 from iexworker.outbox import node as chain_node
 from iexworker.outbox import plan
 from iexworker.outbox import verdict as verdicts
-from iexworker.outbox.actions import FREE, Entry, Mined, Result, Transaction
+from iexworker.outbox.actions import FREE, ActionMined, OutboxEntry, Result, Transaction
 from iexworker.outbox.evidence import Node
 from iexworker.outbox.gas import PriceRule
 from iexworker.outbox.ledger import SCHEMA, Ledger
 from iexworker.outbox.node import ChainNode
 from iexworker.outbox.outbox import Outbox
 from iexworker.outbox.plan import Move
-from iexworker.outbox.situation import Facts, Policy
+from iexworker.outbox.situation import ChainFacts, Policy
 from iexworker.outbox.verdict import Done, Over
 from iexworker.poco.models import ChainConfiguration
 
@@ -78,7 +78,10 @@ def one_at_a_time(patch: pytest.MonkeyPatch) -> None:
     moves = plan.moves
 
     def serialised(
-        entries: Sequence[Entry], signed: Sequence[Transaction], facts: Facts, policy: Policy
+        entries: Sequence[OutboxEntry],
+        signed: Sequence[Transaction],
+        facts: ChainFacts,
+        policy: Policy,
     ) -> list[Move]:
         waits = any(item.state in FREE for item in signed)
         return [] if waits else moves(entries, signed, facts, policy)
@@ -108,7 +111,7 @@ def mined_late() -> None:
         found += service.outbox.step()
         chain.mine()
         service.now_s += BLOCK_TIME_S
-    assert [type(one) for one in found] == [Mined]
+    assert [type(one) for one in found] == [ActionMined]
 
 
 def twelve_polls(patch: pytest.MonkeyPatch) -> None:
@@ -116,7 +119,7 @@ def twelve_polls(patch: pytest.MonkeyPatch) -> None:
     verdict = verdicts.verdict
 
     def impatient(
-        entry: Entry, own: Sequence[Transaction], facts: Facts, policy: Policy
+        entry: OutboxEntry, own: Sequence[Transaction], facts: ChainFacts, policy: Policy
     ) -> Done | Over | None:
         found = verdict(entry, own, facts, policy)
         task_id = entry.action.task_id

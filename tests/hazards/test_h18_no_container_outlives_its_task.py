@@ -28,7 +28,7 @@ from teeth import patience_s, shows_teeth
 
 from iexworker.compute import names
 from iexworker.compute.cancellation import Cancellation, Cancelled
-from iexworker.compute.container import Runner
+from iexworker.compute.container import ContainerRunner
 from iexworker.compute.die_events import DieEvents
 from iexworker.compute.engine import ContainerSpec, Engine
 from iexworker.compute.streams import Capture
@@ -65,7 +65,7 @@ class Yard:
         deaths = DieEvents(ADDRESS, self.bench.wallet)
         try:
             with Capture(self.folder / "out", self.folder / "err") as capture:
-                Runner(engine, deaths).run(spec, patience_s(), capture, cancellation)
+                ContainerRunner(engine, deaths).run(spec, patience_s(), capture, cancellation)
         except Cancelled:
             pass
         finally:

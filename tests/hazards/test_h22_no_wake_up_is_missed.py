@@ -14,7 +14,7 @@ from teeth import shows_teeth
 
 from iexworker.core.client import SchedulerClient
 from iexworker.procs.context import roles
-from iexworker.scheduling.connection import Connection, Line
+from iexworker.scheduling.connection import Connection, SchedulerLink
 from iexworker.scheduling.status_updates import Sender
 from iexworker.shared.board import Board
 
@@ -38,7 +38,7 @@ async def scenario(stage: Stage) -> None:
 def relations_of(stage: Stage) -> Connection:
     """Return connection with a scheduler that has taken us, whose channel the test opens."""
     nobody: Any = None
-    line = Line(SchedulerClient("http://127.0.0.1:1"), nobody, nobody, nobody)
+    line = SchedulerLink(SchedulerClient("http://127.0.0.1:1"), nobody, nobody, nobody)
     facts = Board.create(roles(1)).facts
     connection = Connection(
         line, stage.journal, facts, stage.wallet.address, lambda _: None, fail_fast=False

@@ -22,7 +22,7 @@ from enginekit import (
 
 from iexworker.compute import names
 from iexworker.compute.cancellation import Cancellation, Cancelled
-from iexworker.compute.container import NO_EXIT, Run, Runner, RunStatus
+from iexworker.compute.container import NO_EXIT, ContainerRunner, Run, RunStatus
 from iexworker.compute.die_events import DieEvents
 from iexworker.compute.engine import ContainerSpec, Engine, EngineRefused
 from iexworker.compute.streams import Capture
@@ -41,14 +41,14 @@ class World:
         self.folder = folder
         self.cancellation = Cancellation()
         self.deaths = DieEvents(engine.address, bench.wallet)
-        self.runner = Runner(engine, self.deaths)
+        self.runner = ContainerRunner(engine, self.deaths)
 
     def use(self, address: str) -> None:
         """Go to the engine by another way."""
         self.close()
         self.engine = Engine(address)
         self.deaths = DieEvents(address, self.bench.wallet)
-        self.runner = Runner(self.engine, self.deaths)
+        self.runner = ContainerRunner(self.engine, self.deaths)
 
     def close(self) -> None:
         self.deaths.close()
@@ -270,7 +270,7 @@ def test_a_container_removed_by_others_has_failed(world: World) -> None:
 
 def test_without_a_stream_of_events_the_engine_is_asked(world: World, tmp_path: Path) -> None:
     nowhere = DieEvents(f"unix://{tmp_path}/absent.sock", world.bench.wallet)
-    world.runner = Runner(world.engine, nowhere)
+    world.runner = ContainerRunner(world.engine, nowhere)
     run = world.run("echo out; sleep 1; exit 3")
     nowhere.close()
     assert (run.exit_code, world.out) == (3, "out\n")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from anvilchain import FREE, PAID, Anvil, Worker, anvil, digest
 
-from iexworker.outbox.actions import ActionState, Failed, Mined
-from iexworker.outbox.evidence import Answer
+from iexworker.outbox.actions import ActionFailed, ActionMined, ActionState
+from iexworker.outbox.evidence import BroadcastAnswer
 from iexworker.outbox.node import ChainNode
 from iexworker.outbox.situation import WATCH_BLOCKS
 from iexworker.outbox.transaction import Draft, hash_of
@@ -47,7 +47,7 @@ class Dies(ChainNode):
         self.position = real.position  # type: ignore[method-assign]  # reads are the real ones
         self.evidence = real.evidence  # type: ignore[method-assign]  # likewise
 
-    def broadcast(self, raw: bytes) -> tuple[Answer, str]:
+    def broadcast(self, raw: bytes) -> tuple[BroadcastAnswer, str]:
         if self._after:
             self._real.broadcast(raw)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -79,8 +79,8 @@ def test_a_task_is_contributed_and_revealed(
     worker.outbox.submit(worker.reveal(task_id))
     (revealed,) = worker.turn()
 
-    assert isinstance(contributed, Mined)
-    assert isinstance(revealed, Mined)
+    assert isinstance(contributed, ActionMined)
+    assert isinstance(revealed, ActionMined)
     assert contributed.receipt is not None
     receipt = worker.hub.receipt(contributed.receipt.tx_hash)
     assert receipt is not None
@@ -126,7 +126,7 @@ def test_a_kill_around_the_broadcast_sends_the_same_bytes_again(
     (signed,) = worker.ledger.transactions(0)
     (result,) = worker.turn()
 
-    assert isinstance(result, Mined)
+    assert isinstance(result, ActionMined)
     assert result.receipt is not None
     assert result.receipt.tx_hash == signed.tx_hash
     assert worker.contributions(task_id) == [signed.tx_hash]
@@ -138,7 +138,7 @@ def test_a_kill_before_anything_is_signed_keeps_the_wish(worker: Worker, v6: Anv
 
     worker.restart()
 
-    assert isinstance(worker.turn()[0], Mined)
+    assert isinstance(worker.turn()[0], ActionMined)
 
 
 def test_a_dropped_transaction_is_given_to_the_node_again(worker: Worker, v6: Anvil) -> None:
@@ -150,7 +150,7 @@ def test_a_dropped_transaction_is_given_to_the_node_again(worker: Worker, v6: An
 
     results = worker.turn(3)
 
-    assert [type(result) for result in results] == [Mined]
+    assert [type(result) for result in results] == [ActionMined]
     assert worker.contributions(task_id) == [signed.tx_hash]
 
 
@@ -170,7 +170,7 @@ def test_a_transaction_that_waits_three_blocks_is_outbid(v6: Anvil, tmp_path: Pa
 
     assert last.nonce == first.nonce
     assert last.gas_price_wei >= first.gas_price_wei * 9 // 8
-    assert [type(result) for result in results] == [Mined]
+    assert [type(result) for result in results] == [ActionMined]
     assert worker.contributions(task_id) == [last.tx_hash]
 
 
@@ -188,7 +188,7 @@ def test_a_nonce_spent_by_another_sender_is_left_for_the_next(worker: Worker, v6
 
     results = worker.turn(4)
 
-    assert [type(result) for result in results] == [Mined]
+    assert [type(result) for result in results] == [ActionMined]
     (tx_hash,) = worker.contributions(task_id)
     assert tx_hash != first.tx_hash
     assert worker.hub.nonces().latest == first.nonce + 2
@@ -207,7 +207,7 @@ def test_a_contribution_that_comes_too_late_fails_with_the_contract_s_refusal(
 
     assert worker.hub.contribution(task_id).status is ContributionStatus.UNSET
     (result,) = results
-    assert isinstance(result, Failed)
+    assert isinstance(result, ActionFailed)
     assert result.cause == "CHAIN_RECEIPT_NOT_VALID"
 
 
@@ -221,7 +221,7 @@ def test_a_contribution_that_the_contract_refuses_costs_no_nonce(worker: Worker,
 
     results = worker.turn(WATCH_BLOCKS + 4)
 
-    assert [type(result) for result in results] == [Failed]
+    assert [type(result) for result in results] == [ActionFailed]
     assert worker.hub.nonces() == before
 
 
@@ -247,14 +247,14 @@ def test_a_mined_transaction_that_a_reorganisation_takes_back_is_sent_again(
     task_id = v6.task()
     worker.outbox.submit(worker.contribute(task_id))
     (before,) = worker.turn()
-    assert isinstance(before, Mined)
+    assert isinstance(before, ActionMined)
     v6.ask("anvil_rollback", 1)
     assert worker.hub.contribution(task_id).status is ContributionStatus.UNSET
     worker.restart()
 
     results = worker.turn(6)
 
-    assert [type(result) for result in results] == [Mined]
+    assert [type(result) for result in results] == [ActionMined]
     assert worker.contributions(task_id) == [before.receipt and before.receipt.tx_hash]
 
 
@@ -272,8 +272,8 @@ def test_an_abandoned_contribution_leaves_no_gap_before_a_reveal(worker: Worker,
     results = worker.turn(2)
 
     assert {(type(one), one.task_id) for one in results} == {
-        (Mined, revealed),
-        (Failed, given_up),
+        (ActionMined, revealed),
+        (ActionFailed, given_up),
     }
     assert worker.hub.contribution(given_up).status is ContributionStatus.UNSET
     assert worker.hub.contribution(revealed).status is ContributionStatus.PROVED
@@ -292,7 +292,7 @@ def test_at_the_cap_what_the_node_holds_is_mined_before_the_next_one(
     results = worker.turn(2)
 
     # The abandoned one was held by the node, could not be outbid, and took effect.
-    assert {type(one) for one in results} == {Mined}
+    assert {type(one) for one in results} == {ActionMined}
     assert worker.hub.contribution(second).status is ContributionStatus.CONTRIBUTED
     assert worker.hub.contribution(first).status is ContributionStatus.CONTRIBUTED
 
@@ -322,8 +322,8 @@ def test_the_node_calls_a_transaction_by_its_hash(worker: Worker, v6: Anvil) -> 
     ).signed(worker.wallet)
     node = ChainNode(worker.hub)
 
-    assert node.broadcast(raw) == (Answer.TAKEN, "")
-    assert node.broadcast(raw)[0] is Answer.TAKEN
+    assert node.broadcast(raw) == (BroadcastAnswer.TAKEN, "")
+    assert node.broadcast(raw)[0] is BroadcastAnswer.TAKEN
     v6.mine()
-    assert node.broadcast(raw)[0] is Answer.NONCE_SPENT
+    assert node.broadcast(raw)[0] is BroadcastAnswer.NONCE_SPENT
     assert worker.hub.receipt(hash_of(raw)) is not None

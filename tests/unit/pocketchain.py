@@ -15,7 +15,7 @@ import rlp
 from iexworker.errors import ChainError
 from iexworker.outbox import situation
 from iexworker.outbox.actions import Action, ActionKey
-from iexworker.outbox.evidence import Answer, Evidence, Position
+from iexworker.outbox.evidence import BroadcastAnswer, Evidence, Position
 from iexworker.poco import abi, receipts
 from iexworker.poco.hashing import hex_text, keccak
 from iexworker.poco.models import (
@@ -115,7 +115,7 @@ class PocketChain:
             dict(self._refusals(trials)),
         )
 
-    def broadcast(self, raw: bytes) -> tuple[Answer, str]:
+    def broadcast(self, raw: bytes) -> tuple[BroadcastAnswer, str]:
         self._reach()
         sent = Sent.read(raw)
         self.broadcasts.append(sent.tx_hash)
@@ -193,21 +193,21 @@ class PocketChain:
             if not self._allowed(action.kind, action.task_id)
         ]
 
-    def _take(self, sent: Sent) -> Answer:
+    def _take(self, sent: Sent) -> BroadcastAnswer:
         self._all[sent.tx_hash] = sent
         rival = self.pool.get(sent.nonce)
         if sent.nonce < self.state.nonce:
-            return Answer.NONCE_SPENT
+            return BroadcastAnswer.NONCE_SPENT
         if rival is not None and rival.tx_hash == sent.tx_hash:
-            return Answer.TAKEN
+            return BroadcastAnswer.TAKEN
         if sent.price_wei < self.least_wei:
-            return Answer.UNDERPRICED
+            return BroadcastAnswer.UNDERPRICED
         if rival is not None and sent.price_wei * 8 < rival.price_wei * 9:
-            return Answer.UNDERPRICED
+            return BroadcastAnswer.UNDERPRICED
         if rival is not None and sent.price_wei == 0:
-            return Answer.UNDERPRICED
+            return BroadcastAnswer.UNDERPRICED
         self.pool[sent.nonce] = sent
-        return Answer.TAKEN
+        return BroadcastAnswer.TAKEN
 
     def _next(self) -> Sent | None:
         sent = self.pool.get(self.state.nonce)

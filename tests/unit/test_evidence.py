@@ -2,33 +2,36 @@ from __future__ import annotations
 
 import pytest
 
-from iexworker.outbox.evidence import Answer, answer_of
+from iexworker.outbox.evidence import BroadcastAnswer, answer_of
 
 
 @pytest.mark.parametrize(
     ("words", "answer"),
     [
-        ("already known", Answer.TAKEN),
-        ("AlreadyKnown", Answer.TAKEN),
-        ("transaction already imported", Answer.TAKEN),
-        ("Transaction with the same hash was already imported.", Answer.TAKEN),
-        ("known transaction: 4a", Answer.TAKEN),
-        ("unknown transaction type", Answer.REFUSED),
-        ("nonce too low: next nonce 7, tx nonce 5", Answer.NONCE_SPENT),
-        ("Transaction nonce is too low. Try incrementing the nonce.", Answer.NONCE_SPENT),
-        ("OldNonce", Answer.NONCE_SPENT),
-        ("insufficient funds for gas * price + value", Answer.POOR),
-        ("Insufficient funds. The account you tried to send from", Answer.POOR),
-        ("InsufficientFunds, Account balance: 0", Answer.POOR),
-        ("replacement transaction underpriced", Answer.UNDERPRICED),
-        ("transaction underpriced", Answer.UNDERPRICED),
-        ("FeeTooLow, MaxFeePerGas too low", Answer.UNDERPRICED),
-        ("ReplacementNotAllowed", Answer.UNDERPRICED),
-        ("max fee per gas less than block base fee", Answer.UNDERPRICED),
-        ("Transaction gas price 0 is too low. Try increasing the gas price.", Answer.UNDERPRICED),
-        ("intrinsic gas too low", Answer.REFUSED),
-        ("exceeds block gas limit", Answer.REFUSED),
+        ("already known", BroadcastAnswer.TAKEN),
+        ("AlreadyKnown", BroadcastAnswer.TAKEN),
+        ("transaction already imported", BroadcastAnswer.TAKEN),
+        ("Transaction with the same hash was already imported.", BroadcastAnswer.TAKEN),
+        ("known transaction: 4a", BroadcastAnswer.TAKEN),
+        ("unknown transaction type", BroadcastAnswer.REFUSED),
+        ("nonce too low: next nonce 7, tx nonce 5", BroadcastAnswer.NONCE_SPENT),
+        ("Transaction nonce is too low. Try incrementing the nonce.", BroadcastAnswer.NONCE_SPENT),
+        ("OldNonce", BroadcastAnswer.NONCE_SPENT),
+        ("insufficient funds for gas * price + value", BroadcastAnswer.POOR),
+        ("Insufficient funds. The account you tried to send from", BroadcastAnswer.POOR),
+        ("InsufficientFunds, Account balance: 0", BroadcastAnswer.POOR),
+        ("replacement transaction underpriced", BroadcastAnswer.UNDERPRICED),
+        ("transaction underpriced", BroadcastAnswer.UNDERPRICED),
+        ("FeeTooLow, MaxFeePerGas too low", BroadcastAnswer.UNDERPRICED),
+        ("ReplacementNotAllowed", BroadcastAnswer.UNDERPRICED),
+        ("max fee per gas less than block base fee", BroadcastAnswer.UNDERPRICED),
+        (
+            "Transaction gas price 0 is too low. Try increasing the gas price.",
+            BroadcastAnswer.UNDERPRICED,
+        ),
+        ("intrinsic gas too low", BroadcastAnswer.REFUSED),
+        ("exceeds block gas limit", BroadcastAnswer.REFUSED),
     ],
 )
-def test_a_node_s_words_are_understood(words: str, answer: Answer) -> None:
+def test_a_node_s_words_are_understood(words: str, answer: BroadcastAnswer) -> None:
     assert answer_of(words) is answer

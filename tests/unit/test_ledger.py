@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from iexworker.errors import JournalError
-from iexworker.outbox.actions import Action, ActionState, Entry, Transaction, TransactionState
+from iexworker.outbox.actions import Action, ActionState, OutboxEntry, Transaction, TransactionState
 from iexworker.outbox.ledger import SCHEMA, Ledger
 from iexworker.poco.models import ActionKind, ChainReceipt
 
@@ -32,8 +32,8 @@ def ledger(connection: sqlite3.Connection) -> Ledger:
 def test_an_action_is_kept_as_it_was_given(ledger: Ledger) -> None:
     ledger.add(ACTION)
 
-    assert ledger.entry(ACTION.key) == Entry(ACTION)
-    assert ledger.open_entries() == [Entry(ACTION)]
+    assert ledger.entry(ACTION.key) == OutboxEntry(ACTION)
+    assert ledger.open_entries() == [OutboxEntry(ACTION)]
     assert ledger.entry(("0x01", ActionKind.REVEAL)) is None
 
 
@@ -49,12 +49,12 @@ def test_the_two_actions_of_a_task_are_apart(ledger: Ledger) -> None:
 
 def test_an_outcome_is_kept(ledger: Ledger) -> None:
     ledger.add(ACTION)
-    done = Entry(ACTION, ActionState.DONE, receipt=ChainReceipt(5, "0xaa"))
+    done = OutboxEntry(ACTION, ActionState.DONE, receipt=ChainReceipt(5, "0xaa"))
     ledger.close(done)
     assert ledger.entry(ACTION.key) == done
     assert ledger.open_entries() == []
 
-    failed = Entry(ACTION, ActionState.FAILED, cause="CAUSE", text="why")
+    failed = OutboxEntry(ACTION, ActionState.FAILED, cause="CAUSE", text="why")
     ledger.close(failed)
     assert ledger.entry(ACTION.key) == replace(failed, receipt=None)
 
@@ -62,20 +62,20 @@ def test_an_outcome_is_kept(ledger: Ledger) -> None:
 def test_an_action_added_again_is_open_again(ledger: Ledger) -> None:
     ledger.add(ACTION)
     ledger.abandon(ACTION.key)
-    ledger.close(Entry(ACTION, ActionState.FAILED, cause="CAUSE", text="why"))
+    ledger.close(OutboxEntry(ACTION, ActionState.FAILED, cause="CAUSE", text="why"))
 
     ledger.add(replace(ACTION, deadline_s=9))
 
-    assert ledger.entry(ACTION.key) == Entry(replace(ACTION, deadline_s=9))
+    assert ledger.entry(ACTION.key) == OutboxEntry(replace(ACTION, deadline_s=9))
 
 
 def test_only_a_done_action_is_reopened(ledger: Ledger) -> None:
     ledger.add(ACTION)
     assert not ledger.reopen(ACTION.key)
-    ledger.close(Entry(ACTION, ActionState.DONE, receipt=ChainReceipt(5, "0xaa")))
+    ledger.close(OutboxEntry(ACTION, ActionState.DONE, receipt=ChainReceipt(5, "0xaa")))
 
     assert ledger.reopen(ACTION.key)
-    assert ledger.entry(ACTION.key) == Entry(ACTION)
+    assert ledger.entry(ACTION.key) == OutboxEntry(ACTION)
 
 
 def test_a_deadline_can_change(ledger: Ledger) -> None:
@@ -146,7 +146,7 @@ def test_a_forgotten_task_keeps_what_is_open_and_the_highest_nonce(ledger: Ledge
     ledger.add(reveal)
     ledger.sign(SIGNED)
     ledger.settle("0xaa", TransactionState.MINED, 50)
-    ledger.close(Entry(ACTION, ActionState.DONE, receipt=ChainReceipt(50, "0xaa")))
+    ledger.close(OutboxEntry(ACTION, ActionState.DONE, receipt=ChainReceipt(50, "0xaa")))
 
     ledger.forget("0x01")
     assert [entry.action for entry in ledger.open_entries()] == [reveal]
@@ -154,7 +154,7 @@ def test_a_forgotten_task_keeps_what_is_open_and_the_highest_nonce(ledger: Ledge
 
     ledger.sign(replace(SIGNED, tx_hash="0xbb", nonce=8, owner=reveal.key))
     ledger.settle("0xbb", TransactionState.MINED, 51)
-    ledger.close(Entry(reveal, ActionState.DONE, receipt=ChainReceipt(51, "0xbb")))
+    ledger.close(OutboxEntry(reveal, ActionState.DONE, receipt=ChainReceipt(51, "0xbb")))
     ledger.forget("0x01")
     assert ledger.open_entries() == []
     assert [one.tx_hash for one in ledger.transactions(0)] == ["0xbb"]
@@ -171,7 +171,7 @@ def test_rows_of_another_key_are_left_alone(ledger: Ledger, connection: sqlite3.
     ledger.forget("0x01")
     ledger.abandon(ACTION.key)
     ledger.settle("0xaa", TransactionState.VOID, None)
-    assert other.open_entries() == [Entry(ACTION)]
+    assert other.open_entries() == [OutboxEntry(ACTION)]
     assert other.transactions(EVER) == [SIGNED]
 
 

@@ -10,7 +10,7 @@ from pocketchain import WALLET, contribute, task
 from iexworker.chain.hub import Hub
 from iexworker.chain.rpc import RpcError
 from iexworker.errors import ChainError
-from iexworker.outbox.evidence import Answer
+from iexworker.outbox.evidence import BroadcastAnswer
 from iexworker.outbox.node import ChainNode
 from iexworker.outbox.transaction import hash_of
 from iexworker.poco import receipts
@@ -133,7 +133,7 @@ def test_evidence_without_a_contribution_is_an_error(node: ChainNode, server: No
 
 def test_a_broadcast_is_taken_under_its_own_hash_only(node: ChainNode, server: NodeServer) -> None:
     server.set("eth_sendRawTransaction", hash_of(b"bytes").upper().replace("0X", "0x"))
-    assert node.broadcast(b"bytes") == (Answer.TAKEN, "")
+    assert node.broadcast(b"bytes") == (BroadcastAnswer.TAKEN, "")
 
     server.set("eth_sendRawTransaction", HASH)
     with pytest.raises(ChainError, match="by another hash"):
@@ -143,7 +143,7 @@ def test_a_broadcast_is_taken_under_its_own_hash_only(node: ChainNode, server: N
 def test_a_refused_broadcast_gives_the_node_s_words(node: ChainNode, server: NodeServer) -> None:
     server.set("eth_sendRawTransaction", Fault(-32000, "nonce too low"))
 
-    assert node.broadcast(b"bytes") == (Answer.NONCE_SPENT, "nonce too low")
+    assert node.broadcast(b"bytes") == (BroadcastAnswer.NONCE_SPENT, "nonce too low")
 
 
 def test_an_action_is_located_by_its_event(node: ChainNode, server: NodeServer) -> None:

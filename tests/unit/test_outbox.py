@@ -17,8 +17,8 @@ from pocketchain import (
 )
 
 from iexworker.errors import ChainError
-from iexworker.outbox.actions import Failed, Mined, Tally
-from iexworker.outbox.evidence import Answer
+from iexworker.outbox.actions import ActionFailed, ActionMined, Tally
+from iexworker.outbox.evidence import BroadcastAnswer
 
 pytest_plugins = ["outboxbench"]
 
@@ -36,7 +36,7 @@ def test_bytes_are_journalled_before_they_are_broadcast(
     seen: list[bool] = []
     broadcast = bench.chain.broadcast
 
-    def watched(raw: bytes) -> tuple[Answer, str]:
+    def watched(raw: bytes) -> tuple[BroadcastAnswer, str]:
         seen.append(raw in [one.raw for one in bench.signed])
         return broadcast(raw)
 
@@ -65,7 +65,7 @@ def test_a_node_that_is_gone_loses_nothing(bench: Bench) -> None:
         bench.outbox.step()
     bench.chain.unreachable = False
 
-    assert [type(one) for one in bench.turn()] == [Mined]
+    assert [type(one) for one in bench.turn()] == [ActionMined]
 
 
 def test_an_answer_that_got_lost_is_no_second_transaction(
@@ -76,7 +76,7 @@ def test_an_answer_that_got_lost_is_no_second_transaction(
     bench.outbox.step()
     bench.chain.loses_answers = False
 
-    assert [type(one) for one in bench.turn()] == [Mined]
+    assert [type(one) for one in bench.turn()] == [ActionMined]
     assert len(bench.signed) == 1
     (said,) = [vars(one) for one in caplog.records if "perhaps not sent" in one.getMessage()]
     assert (said["task"], said["why"]) == (task(1), "no answer in time")
@@ -170,7 +170,7 @@ def test_what_is_free_is_looked_at_in_each_pass_and_what_is_mined_once_a_block()
     bench.outbox.submit(contribute(task(1), START_S + 10))
     bench.outbox.step()
     bench.chain.least_wei = 1
-    assert [type(one) for one in bench.turn(5)] == [Failed]
+    assert [type(one) for one in bench.turn(5)] == [ActionFailed]
     bench.chain.unreachable = True
     with pytest.raises(ChainError):
         bench.outbox.step()

@@ -14,7 +14,7 @@ from pocketchain import (
     task,
 )
 
-from iexworker.outbox.actions import Action, Failed, Result, TransactionState
+from iexworker.outbox.actions import Action, ActionFailed, Result, TransactionState
 from iexworker.outbox.gas import PriceRule
 from iexworker.poco.models import ActionKind, ContributionStatus
 
@@ -117,7 +117,7 @@ class Histories(RuleBasedStateMachine):
 
     def _check(self, result: Result) -> None:
         action = self.wanted[result.task_id, result.kind]
-        if isinstance(result, Failed):
+        if isinstance(result, ActionFailed):
             assert action.key in self.abandoned, result
             assert self.disturbed or not shown_done(self.chain, action), result
         else:

@@ -16,7 +16,7 @@ from pocketchain import (
 )
 
 from iexworker.errors import JournalError
-from iexworker.outbox.actions import Failed, Mined, Pace
+from iexworker.outbox.actions import ActionFailed, ActionMined, Pace
 from iexworker.outbox.situation import WATCH_BLOCKS
 from iexworker.poco.models import ActionKind, ContributionStatus
 
@@ -43,7 +43,7 @@ def test_another_result_of_this_wallet_is_a_failure(bench: Bench) -> None:
 
     (result,) = bench.outbox.step()
 
-    assert isinstance(result, Failed)
+    assert isinstance(result, ActionFailed)
     assert result.cause == "CONTRIBUTION_ALREADY_SET"
 
 
@@ -72,7 +72,7 @@ def test_what_the_node_held_when_the_journal_was_lost_takes_effect_once(bench: B
 
     (result,) = newcomer.turn(3)
 
-    assert isinstance(result, Mined)
+    assert isinstance(result, ActionMined)
     assert len(bench.chain.state.contributions) == 1
 
 
@@ -86,8 +86,8 @@ def test_what_a_reorganisation_takes_back_is_mined_again(bench: Bench, keep: boo
     results = bench.turn(4)
 
     assert len(bench.signed) == 1
-    assert isinstance(first, Mined)
-    assert [type(one) for one in results] == [Mined]
+    assert isinstance(first, ActionMined)
+    assert [type(one) for one in results] == [ActionMined]
 
 
 def test_a_restart_after_a_reorganisation_sees_it(bench: Bench) -> None:
@@ -96,7 +96,7 @@ def test_a_restart_after_a_reorganisation_sees_it(bench: Bench) -> None:
     bench.chain.reorganise(1, keep=False)
     bench.restart()
 
-    assert [type(one) for one in bench.turn(4)] == [Mined]
+    assert [type(one) for one in bench.turn(4)] == [ActionMined]
     assert bench.chain.contribution(task(1)).status is ContributionStatus.CONTRIBUTED
 
 
@@ -131,7 +131,7 @@ def test_a_receipt_that_comes_after_the_effect_is_waited_for(
     assert bench.outbox.step() == []
     monkeypatch.undo()
 
-    assert [type(one) for one in bench.outbox.step()] == [Mined]
+    assert [type(one) for one in bench.outbox.step()] == [ActionMined]
     assert len(bench.signed) == 1
 
 
@@ -155,16 +155,16 @@ def test_a_failed_action_is_taken_up_again_with_other_calldata(bench: Bench) -> 
     bench.chain.refuses = None
     bench.outbox.submit(contribute(task(1), result=2))
 
-    assert [type(one) for one in bench.turn()] == [Mined]
+    assert [type(one) for one in bench.turn()] == [ActionMined]
 
 
 def test_a_failed_action_is_taken_up_again_with_a_later_deadline(bench: Bench) -> None:
     bench.outbox.submit(contribute(task(1), START_S))
     (failed,) = bench.outbox.step()
-    assert isinstance(failed, Failed)
+    assert isinstance(failed, ActionFailed)
     bench.outbox.submit(contribute(task(1), START_S + 100))
 
-    assert [type(one) for one in bench.turn()] == [Mined]
+    assert [type(one) for one in bench.turn()] == [ActionMined]
 
 
 def test_an_action_that_is_not_signed_yet_is_replaced_by_one_with_other_calldata(
@@ -173,7 +173,7 @@ def test_an_action_that_is_not_signed_yet_is_replaced_by_one_with_other_calldata
     bench.outbox.submit(contribute(task(1)))
     bench.outbox.submit(contribute(task(1), result=2))
 
-    assert [type(one) for one in bench.turn()] == [Mined]
+    assert [type(one) for one in bench.turn()] == [ActionMined]
     assert shown_done(bench.chain, contribute(task(1), result=2))
 
 
@@ -193,7 +193,7 @@ def test_a_deadline_that_becomes_known_later_is_kept(bench: Bench) -> None:
     assert bench.turn(2) == []
     bench.outbox.submit(reveal(task(1), bench.chain.time_s + 5))
 
-    assert [type(one) for one in bench.turn(2)] == [Failed]
+    assert [type(one) for one in bench.turn(2)] == [ActionFailed]
 
 
 def test_what_is_signed_is_not_overwritten(bench: Bench) -> None:
@@ -246,6 +246,6 @@ def test_the_journal_survives_on_disk(tmp_path: Path) -> None:
 
     (result,) = again.turn()
 
-    assert isinstance(result, Mined)
+    assert isinstance(result, ActionMined)
     assert result.receipt is not None
     assert result.receipt.tx_hash == signed.tx_hash

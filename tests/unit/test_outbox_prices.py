@@ -18,8 +18,8 @@ from pocketchain import (
     task,
 )
 
-from iexworker.outbox.actions import Failed, Mined
-from iexworker.outbox.evidence import Answer
+from iexworker.outbox.actions import ActionFailed, ActionMined
+from iexworker.outbox.evidence import BroadcastAnswer
 from iexworker.outbox.outbox import EMPTY_TRANSFER_GAS
 from iexworker.outbox.situation import WATCH_BLOCKS
 from iexworker.poco.models import ActionKind, ContributionStatus
@@ -48,7 +48,7 @@ def test_a_price_below_the_network_s_is_raised_until_it_suffices(bench: Bench) -
 
     results = bench.turn(6)
 
-    assert [type(one) for one in results] == [Mined]
+    assert [type(one) for one in results] == [ActionMined]
     prices = [one.price_wei for one in bench.signed]
     assert prices[0] == 1_300
     assert all(after * 8 >= before * 9 for before, after in pairwise(prices))
@@ -66,7 +66,7 @@ def test_what_waits_three_blocks_is_replaced_at_the_same_nonce(bench: Bench) -> 
 
     results = bench.turn(3)
 
-    assert [type(one) for one in results] == [Mined]
+    assert [type(one) for one in results] == [ActionMined]
     assert [(one.nonce, one.price_wei) for one in bench.signed] == [(0, 1_300), (0, 3_899)]
 
 
@@ -97,7 +97,7 @@ def test_a_nonce_that_another_sender_spent_is_followed_by_a_new_one(bench: Bench
 
     results = bench.turn()
 
-    assert [type(one) for one in results] == [Mined]
+    assert [type(one) for one in results] == [ActionMined]
     assert [one.nonce for one in bench.signed] == [0, 1]
 
 
@@ -122,8 +122,8 @@ def test_a_contribution_is_not_begun_past_its_deadline_by_either_clock(bench: Be
     bench.outbox.submit(contribute(task(2), START_S))
     (by_head,) = bench.outbox.step()
 
-    assert isinstance(by_ours, Failed)
-    assert isinstance(by_head, Failed)
+    assert isinstance(by_ours, ActionFailed)
+    assert isinstance(by_head, ActionFailed)
     assert by_ours.cause == by_head.cause == "CONTRIBUTION_TIMEOUT"
     assert bench.signed == []
 
@@ -136,7 +136,7 @@ def test_a_reveal_is_given_up_by_the_head_s_time_only(bench: Bench) -> None:
     assert bench.turn(3) == []
 
     bench.chain.revealing.add(task(1))
-    assert [type(one) for one in bench.turn()] == [Mined]
+    assert [type(one) for one in bench.turn()] == [ActionMined]
 
 
 def test_a_reveal_that_the_contract_refuses_is_tried_until_its_deadline(bench: Bench) -> None:
@@ -149,7 +149,7 @@ def test_a_reveal_that_the_contract_refuses_is_tried_until_its_deadline(bench: B
     (result,) = bench.turn(10)
 
     assert bench.chain.time_s >= deadline_s
-    assert isinstance(result, Failed)
+    assert isinstance(result, ActionFailed)
     assert result.cause == "CANNOT_REVEAL"
     assert len(bench.signed) == 1, "nothing but the contribution was signed"
 
@@ -166,7 +166,7 @@ def test_a_reveal_that_reverted_goes_again_with_a_new_nonce(bench: Bench) -> Non
 
     results = bench.turn(4)
 
-    assert [type(one) for one in results] == [Mined]
+    assert [type(one) for one in results] == [ActionMined]
     assert [one.nonce for one in bench.signed] == [0, 1, 2]
 
 
@@ -212,7 +212,7 @@ def test_a_contribution_that_the_contract_goes_on_refusing_fails_in_its_words(
 
     (result,) = bench.turn(2)
 
-    assert isinstance(result, Failed)
+    assert isinstance(result, ActionFailed)
     assert result.cause == "CHAIN_RECEIPT_NOT_VALID"
     assert "not enough stake" in result.text
     assert bench.signed == []
@@ -229,7 +229,7 @@ def test_a_contribution_mined_three_times_in_vain_is_given_up(
 
     results = bench.turn(20)
 
-    assert [type(one) for one in results] == [Failed]
+    assert [type(one) for one in results] == [ActionFailed]
     assert len(bench.signed) == 3
 
 
@@ -237,7 +237,7 @@ def test_an_abandoned_action_that_was_not_signed_ends_at_once(bench: Bench) -> N
     bench.outbox.submit(contribute(task(1)))
     bench.outbox.abandon(task(1), ActionKind.CONTRIBUTE)
 
-    assert [type(one) for one in bench.outbox.step()] == [Failed]
+    assert [type(one) for one in bench.outbox.step()] == [ActionFailed]
     assert bench.signed == []
 
 
@@ -246,7 +246,7 @@ def test_an_abandoned_action_that_is_wanted_again_is_done(bench: Bench) -> None:
     bench.outbox.abandon(task(1), ActionKind.CONTRIBUTE)
     bench.outbox.submit(contribute(task(1)))
 
-    assert [type(one) for one in bench.turn()] == [Mined]
+    assert [type(one) for one in bench.turn()] == [ActionMined]
 
 
 def test_the_nonce_of_an_abandoned_action_goes_to_the_next_one(bench: Bench) -> None:
@@ -258,7 +258,10 @@ def test_the_nonce_of_an_abandoned_action_goes_to_the_next_one(bench: Bench) -> 
 
     results = bench.turn(2)
 
-    assert {(type(one), one.task_id) for one in results} == {(Failed, task(1)), (Mined, task(2))}
+    assert {(type(one), one.task_id) for one in results} == {
+        (ActionFailed, task(1)),
+        (ActionMined, task(2)),
+    }
     assert {one.nonce for one in bench.signed} == {0}
     assert bench.chain.contribution(task(1)).status is ContributionStatus.UNSET
 
@@ -270,7 +273,7 @@ def test_a_void_nonce_that_nobody_wants_is_freed_by_an_empty_transfer(bench: Ben
 
     results = bench.turn(2)
 
-    assert [type(one) for one in results] == [Failed]
+    assert [type(one) for one in results] == [ActionFailed]
     _, _, gas, to, value, data, *_ = rlp.decode(bench.signed[-1].raw)
     assert (int.from_bytes(gas), "0x" + to.hex()) == (EMPTY_TRANSFER_GAS, WALLET.address)
     assert (value, data) == (b"", b"")
@@ -288,7 +291,10 @@ def test_a_void_nonce_that_the_node_does_not_know_is_taken_at_the_cap_too() -> N
 
     results = bench.turn(3)
 
-    assert {(type(one), one.task_id) for one in results} == {(Failed, task(1)), (Mined, task(2))}
+    assert {(type(one), one.task_id) for one in results} == {
+        (ActionFailed, task(1)),
+        (ActionMined, task(2)),
+    }
     assert {one.nonce for one in bench.signed} == {0}
 
 
@@ -301,7 +307,10 @@ def test_at_the_cap_what_the_node_holds_is_let_through() -> None:
 
     results = bench.turn(2)
 
-    assert {(type(one), one.task_id) for one in results} == {(Mined, task(1)), (Mined, task(2))}
+    assert {(type(one), one.task_id) for one in results} == {
+        (ActionMined, task(1)),
+        (ActionMined, task(2)),
+    }
 
 
 def test_a_gap_below_our_transactions_is_filled(bench: Bench) -> None:
@@ -313,7 +322,7 @@ def test_a_gap_below_our_transactions_is_filled(bench: Bench) -> None:
 
     results = bench.turn(2)
 
-    assert [type(one) for one in results] == [Mined]
+    assert [type(one) for one in results] == [ActionMined]
     assert [(one.nonce, one.data == b"") for one in bench.signed] == [(0, True), (1, False)]
 
 
@@ -326,7 +335,7 @@ def test_a_late_contribution_is_reported_late_and_its_nonce_freed() -> None:
     results = bench.turn(5)
     bench.chain.least_wei = 0
 
-    assert [type(one) for one in results] == [Failed]
+    assert [type(one) for one in results] == [ActionFailed]
     assert bench.outbox.busy
     assert bench.turn() == []
     assert bench.chain.state.nonce == 1
@@ -344,7 +353,9 @@ def test_a_refusal_of_the_node_is_told_once_in_plain_words(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bench.chain, "broadcast", lambda raw: (Answer(words), "the node's words"))
+    monkeypatch.setattr(
+        bench.chain, "broadcast", lambda raw: (BroadcastAnswer(words), "the node's words")
+    )
     bench.outbox.submit(contribute(task(1)))
     with caplog.at_level(logging.WARNING):
         bench.turn(5)

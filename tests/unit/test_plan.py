@@ -6,19 +6,19 @@ import pytest
 from pocketchain import UNSET, WALLET, contribute, reveal, task
 
 from iexworker.outbox import plan, verdict
-from iexworker.outbox.actions import ActionState, Entry, Transaction, TransactionState
+from iexworker.outbox.actions import ActionState, OutboxEntry, Transaction, TransactionState
 from iexworker.outbox.gas import PriceRule
 from iexworker.outbox.plan import Broadcast, Sign
-from iexworker.outbox.situation import Facts, Policy
+from iexworker.outbox.situation import ChainFacts, Policy
 from iexworker.poco import receipts
 from iexworker.poco.models import ChainReceipt, ContributionStatus, Head, Log, Nonces, Receipt
 
 NOW_S = 1_000
 DEADLINE_S = 2_000
 POLICY = Policy(PriceRule(1.0, 1_000), block_time_s=5.0)
-ONE = Entry(contribute(task(1), DEADLINE_S))
-TWO = Entry(contribute(task(2), DEADLINE_S + 1))
-REVEAL = Entry(reveal(task(3), DEADLINE_S + 2))
+ONE = OutboxEntry(contribute(task(1), DEADLINE_S))
+TWO = OutboxEntry(contribute(task(2), DEADLINE_S + 1))
+REVEAL = OutboxEntry(reveal(task(3), DEADLINE_S + 2))
 SENT = Transaction(
     "0xaa", 7, ONE.action.key, 100, b"bytes", TransactionState.SENT, sent_head_s=NOW_S
 )
@@ -27,7 +27,7 @@ MADE = replace(
     status=ContributionStatus.CONTRIBUTED,
     result_hash="0x" + ONE.action.calldata[36:68].hex(),
 )
-FACTS = Facts(
+FACTS = ChainFacts(
     wallet=WALLET.address,
     now_s=NOW_S,
     head=Head(50, NOW_S),
@@ -42,7 +42,9 @@ FACTS = Facts(
 FLYING = replace(FACTS, nonces=Nonces(7, 8), top_nonce=7, known=frozenset({"0xaa"}))
 
 
-def planned(facts: Facts, *entries: Entry, sent: tuple[Transaction, ...] = ()) -> list[plan.Move]:
+def planned(
+    facts: ChainFacts, *entries: OutboxEntry, sent: tuple[Transaction, ...] = ()
+) -> list[plan.Move]:
     return plan.moves(entries, sent, facts, POLICY)
 
 
@@ -68,7 +70,7 @@ def test_reveals_come_first_then_the_earlier_deadline() -> None:
         replace(ONE, abandoned=True),
     ],
 )
-def test_what_is_closed_or_unwanted_is_not_signed(entry: Entry) -> None:
+def test_what_is_closed_or_unwanted_is_not_signed(entry: OutboxEntry) -> None:
     assert planned(FACTS, entry) == []
 
 
@@ -214,7 +216,7 @@ def test_a_spent_nonce_is_not_touched() -> None:
     assert planned(spent, ONE, sent=(SENT,)) == []
 
 
-def fates(facts: Facts, *transactions: Transaction) -> list[verdict.Fate]:
+def fates(facts: ChainFacts, *transactions: Transaction) -> list[verdict.Fate]:
     return list(verdict.fates(transactions, facts, POLICY))
 
 
@@ -257,7 +259,9 @@ def test_a_nonce_spent_without_our_receipt_is_believed_after_two_block_times() -
     ]
 
 
-def judged(entry: Entry, facts: Facts, *own: Transaction) -> verdict.Done | verdict.Over | None:
+def judged(
+    entry: OutboxEntry, facts: ChainFacts, *own: Transaction
+) -> verdict.Done | verdict.Over | None:
     return verdict.verdict(entry, own, facts, POLICY)
 
 

@@ -38,7 +38,7 @@ UNSET = Contribution(ContributionStatus.UNSET, "0x", "0x", ZERO_ADDRESS)
 MADE = Contribution(
     ContributionStatus.CONTRIBUTED, OWN_HASH, result_seal(WALLET, TASK, DIGEST), ZERO_ADDRESS
 )
-FIT = preflight.Facts(
+FIT = preflight.PreflightFacts(
     wallet=WALLET,
     authorized=True,
     task=ACTIVE,

@@ -6,7 +6,7 @@ import pytest
 
 from iexworker.core.messages import AnswerKind, Notification, NotificationType, ReplicateStatus
 from iexworker.task.events import Answered, Event, Notified, SchedulerSaw
-from iexworker.task.push_timeout import MISSED_PATIENCE_S, PUSH_PATIENCE_S, Patience
+from iexworker.task.push_timeout import MISSED_PATIENCE_S, PUSH_PATIENCE_S, PushTimeout
 
 NEVER = 0.0
 MOVED_S = 1000.0
@@ -18,14 +18,14 @@ REFUSED = Answered(ReplicateStatus.REVEALED, AnswerKind.REFUSED)
 PUSHED = Notified(Notification("0x01", (), NotificationType.PLEASE_UPLOAD))
 
 
-def waiting(*events: tuple[Event, float]) -> Patience:
-    patience = Patience(moved_s=MOVED_S, heard_s=MOVED_S)
+def waiting(*events: tuple[Event, float]) -> PushTimeout:
+    patience = PushTimeout(moved_s=MOVED_S, heard_s=MOVED_S)
     for event, at_s in events:
         patience.take(event, at_s)
     return patience
 
 
-def is_over(patience: Patience, after_s: float, returned_s: float = NEVER) -> bool:
+def is_over(patience: PushTimeout, after_s: float, returned_s: float = NEVER) -> bool:
     return patience.is_over(MOVED_S + after_s, returned_s)
 
 
@@ -48,7 +48,7 @@ def test_what_fell_into_an_absence_is_not_pushed_again() -> None:
 
 
 def test_a_step_after_the_absence_changes_nothing_but_the_beginning_of_the_wait() -> None:
-    back = Patience(moved_s=MOVED_S, heard_s=MOVED_S - 20)
+    back = PushTimeout(moved_s=MOVED_S, heard_s=MOVED_S - 20)
     assert not is_over(back, MISSED_PATIENCE_S - 1, returned_s=MOVED_S - 10)
     assert is_over(back, SOON_S, returned_s=MOVED_S - 10)
 

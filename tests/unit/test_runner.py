@@ -18,7 +18,7 @@ from iexworker.scheduling import runner
 from iexworker.scheduling.runner import Runner
 from iexworker.task.events import Answered, DoStep, Effect, Observe, StepDone
 from iexworker.task.journal import Journal, JournalKey, connect
-from iexworker.task.push_timeout import Patience
+from iexworker.task.push_timeout import PushTimeout
 from iexworker.task.replicate import Replicate, Step
 
 S = ReplicateStatus
@@ -81,7 +81,7 @@ def test_what_is_found_again_is_journalled_and_goes_on(gateway: ChainGateway) ->
     assert gateway.effects.journalled[0] == [lost()]
     assert gateway.effects.kicked == [TASK]
     # What would be pushed for it was pushed before: the chain is not given time to confirm it.
-    assert gateway.runner.patience(TASK) == Patience(moved_s=0.0, heard_s=0.0)
+    assert gateway.runner.patience(TASK) == PushTimeout(moved_s=0.0, heard_s=0.0)
 
 
 @pytest.mark.parametrize(("digest", "words"), [(DIGEST, "INFO"), (None, "ERROR")])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from iexworker.core import sockjs, stomp
 from iexworker.core.sockjs import (
     Closed,
-    Heartbeat,
+    HeartbeatFrame,
     Messages,
     Open,
     Prelude,
@@ -92,7 +92,7 @@ def test_the_lines_of_the_protocol_are_told_apart() -> None:
     assert encode_send(["a", "b"]) == '["a","b"]'
     assert decode_line(sockjs.PRELUDE) == Prelude()
     assert decode_line(sockjs.OPEN) == Open()
-    assert decode_line(sockjs.HEARTBEAT) == Heartbeat()
+    assert decode_line(sockjs.HEARTBEAT) == HeartbeatFrame()
     assert decode_line('c[3000,"Go away!"]') == Closed(3000, "Go away!")
     assert sockjs.close_frame(3000, "Go away!") == 'c[3000,"Go away!"]'
 

@@ -9,7 +9,7 @@ from falcon.asgi import App
 from falcon.testing import TestClient
 from webworker import WebWorker
 
-from iexworker.web.request_metrics import Tally, Traffic, outcome
+from iexworker.web.request_metrics import RouteTally, Traffic, outcome
 
 
 @pytest.mark.parametrize(
@@ -27,14 +27,14 @@ def test_each_class_of_statuses_has_its_word(status: int, word: str) -> None:
 
 
 def test_a_tally_adds_up() -> None:
-    tally = Tally()
+    tally = RouteTally()
     tally.add(0.25, now=1000.0)
     tally.add(0.5, now=1001.0)
     assert (tally.count, tally.total_s, tally.slowest_s(1002.0)) == (2, 0.75, 0.5)
 
 
 def test_the_slowest_answer_is_forgotten_after_two_minutes() -> None:
-    tally = Tally()
+    tally = RouteTally()
     tally.add(0.5, now=1000.0)
     tally.add(0.25, now=1061.0)
     assert tally.slowest_s(1062.0) == 0.5

@@ -48,10 +48,10 @@ def contribution(status: str, result_hash: str = "0x", result_seal: str = "0x") 
     return Contribution(CONTRIBUTION_STATUS[status], result_hash, result_seal, ZERO_ADDRESS)
 
 
-def facts(given: dict[str, Any]) -> preflight.Facts:
+def facts(given: dict[str, Any]) -> preflight.PreflightFacts:
     status = given["contributionStatus"]
     contributors = (WALLET,) if given["ownAddressInContributors"] else ()
-    return preflight.Facts(
+    return preflight.PreflightFacts(
         wallet=WALLET,
         authorized=given["authorizationPresent"],
         task=task(

@@ -19,7 +19,7 @@ from runscript import FACTS, WALLET, Script
 
 from iexworker.chain.hub import Hub
 from iexworker.compute.folders import TaskFolder, make_folder
-from iexworker.outbox.actions import Mined, Pace, Result
+from iexworker.outbox.actions import ActionMined, Pace, Result
 from iexworker.poco.hashing import keccak, result_hash, result_seal
 from iexworker.poco.models import (
     ZERO_ADDRESS,
@@ -70,7 +70,7 @@ class StagedChain:
     revealed: set[str] = field(default_factory=set)
     born_s: int = field(default_factory=lambda: int(time.time()))
 
-    def mine(self, replicate: Replicate, step: Step) -> Mined:
+    def mine(self, replicate: Replicate, step: Step) -> ActionMined:
         """Return the receipt with which the recording tells of this transaction."""
         task_id = replicate.task_id
         if step is Step.CONTRIBUTE:
@@ -81,7 +81,9 @@ class StagedChain:
             self.revealed.add(task_id)
         updates = self.script.updates(task_id, self.start)
         receipt = updates[STATUSES[step].success.value]["details"]["chainReceipt"]
-        return Mined(task_id, _KINDS[step], ChainReceipt(receipt["blockNumber"], receipt["txHash"]))
+        return ActionMined(
+            task_id, _KINDS[step], ChainReceipt(receipt["blockNumber"], receipt["txHash"])
+        )
 
     def task(self, task_id: str) -> ChainTask:
         """Return the task; the first contribution is the consensus, as trust 1 has it."""

@@ -15,11 +15,11 @@ from enginekit import ADDRESS, PROFILES, Bench, make_settings, new_wallet, remov
 
 from iexworker.compute import names
 from iexworker.compute.cancellation import Cancellation
-from iexworker.compute.container import Runner
+from iexworker.compute.container import ContainerRunner
 from iexworker.compute.die_events import DieEvents
 from iexworker.compute.engine import Engine
 from iexworker.compute.folders import TaskFolder
-from iexworker.compute.steps import Done, Steps, Tools
+from iexworker.compute.steps import StepResult, Steps, Tools
 from iexworker.poco.models import Profile, TaskDescription
 from iexworker.shared.handoff import StepOutcome, TaskOrder
 
@@ -44,7 +44,7 @@ class World:
             owner=bench.owner,
             engine=engine,
             deaths=deaths,
-            runner=Runner(engine, deaths),
+            runner=ContainerRunner(engine, deaths),
             scheduler_answers=lambda: self.scheduler_answers,
             network_patience_s=1.0,
         )
@@ -64,7 +64,7 @@ class World:
 
     def perform(
         self, step: str, task: TaskDescription, profile: Profile = V9, attempt: int = 1
-    ) -> Done:
+    ) -> StepResult:
         steps = Steps(self.tools, TaskOrder(task, profile), attempt, self.cancellation)
         return steps.perform(step)
 
