@@ -27,7 +27,11 @@ def pauses() -> Iterator[float]:
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
-async def patiently(call: Callable[[], Awaitable[T]], until_s: float) -> T:
+async def patiently(
+    call: Callable[[], Awaitable[T]],
+    until_s: float,
+    on_error: Callable[[ChainError], None] = lambda _: None,
+) -> T:
     """Try until Unix instant `until_s` while the chain does not answer; raises `ChainError`."""
     for pause_s in pauses():
         try:
@@ -35,6 +39,7 @@ async def patiently(call: Callable[[], Awaitable[T]], until_s: float) -> T:
         except ChainError as error:
             if time.time() + pause_s >= until_s:
                 raise
+            on_error(error)
             log.warning("chain not read, trying again", extra={"error": str(error)})
         await asyncio.sleep(pause_s)
     raise AssertionError("pauses never end")

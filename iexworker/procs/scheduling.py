@@ -19,7 +19,7 @@ from iexworker import locks, machine
 from iexworker import wallet as wallets
 from iexworker.core.client import SchedulerClient
 from iexworker.core.login import Tokens
-from iexworker.core.messages import Registration
+from iexworker.core.messages import Notification, Registration
 from iexworker.core.session import Session
 from iexworker.procs.context import SCHEDULING, WALLET_PASSWORD, Context
 from iexworker.scheduling.connection import Connection, SchedulerLink
@@ -27,6 +27,7 @@ from iexworker.scheduling.containers import EngineContainers
 from iexworker.scheduling.probes import HostProbe
 from iexworker.scheduling.service import Service, import_gateway
 from iexworker.scheduling.slots import Slots
+from iexworker.scheduling.task_loop import Parts
 from iexworker.settings.model import Settings
 from iexworker.shared.board import State
 from iexworker.shared.channels import Channel, Outcome
@@ -46,7 +47,7 @@ log = logging.getLogger(__name__)
 class Outside:
     """Chain and Docker, which the replay of recordings scripts: there nothing else can."""
 
-    gateway_class: Callable[[], type[ChainGateway]] = import_gateway
+    import_gateway: Callable[[], type[ChainGateway]] = import_gateway
     containers_class: type[EngineContainers] = EngineContainers
 
 
@@ -92,19 +93,6 @@ class Scheduling:
             fail_fast=context.fail_fast,
         )
         self._slots = Slots(context.channels.orders, self._outcome)
-        self._service = Service(
-            settings,
-            wallet,
-            journal,
-            facts,
-            client,
-            tokens,
-            self._slots,
-            containers,
-            self._host,
-            outside.gateway_class,
-            fail_fast=context.fail_fast,
-        )
         session = Session(
             client,
             tokens,
@@ -117,10 +105,25 @@ class Scheduling:
             journal,
             facts,
             wallet.address,
-            self._service.notify,
+            self._notification,
             fail_fast=context.fail_fast,
         )
-        self._service.bind(self._connection)
+        self._service = Service(
+            Parts(
+                settings=settings,
+                wallet=wallet,
+                journal=journal,
+                facts=facts,
+                client=client,
+                tokens=tokens,
+                connection=self._connection,
+                slots=self._slots,
+                containers=containers,
+                host=self._host,
+            ),
+            outside.import_gateway,
+            fail_fast=context.fail_fast,
+        )
 
     async def serve(self) -> None:
         """Serve until the stop is done."""
@@ -151,6 +154,9 @@ class Scheduling:
             except queue.Empty:
                 return
             self._slots.heard(index, message)
+
+    def _notification(self, message: Notification) -> None:
+        self._service.notify(message)
 
     def _outcome(self, message: Outcome) -> None:
         self._service.outcome(message)

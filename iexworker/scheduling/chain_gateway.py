@@ -49,7 +49,11 @@ log = logging.getLogger(__name__)
 
 
 class ChainGateway:
-    """One chain, one wallet; made by `open_gateway` once the node has answered."""
+    """One chain, one wallet.
+
+    Made once the node has answered and is on the right chain; raises `ChainError` until then.
+    The constructor blocks: call it in a thread.
+    """
 
     def __init__(
         self,
@@ -58,6 +62,7 @@ class ChainGateway:
         wallet: Wallet,
         prices: PriceRule,
         pool_address: str | None,
+        journal_path: Path,
     ) -> None:
         self.configuration = configuration
         self._node_url = node_url
@@ -67,20 +72,18 @@ class ChainGateway:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="chain")
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._local = threading.local()
-        self._outbox: Outbox
-        self._ledger: Ledger
-        self.key: JournalKey
         self.wake = asyncio.Event()
         """Set when the outbox has something new to do."""
         self.tally = Tally()
-        self.stake_wanted_nrlc = 0
-        """What the last task locks, where the deposit did not cover it; else 0."""
+        try:
+            self.key = self._checked_key()
+            self._sender.submit(self._make_outbox, journal_path).result()
+        except BaseException:
+            self.close()
+            raise
 
-    def open(self, journal_path: Path) -> None:
-        """Check that the node is on the right chain, then make the outbox; raises `ChainError`.
-
-        Blocks: called in a thread.
-        """
+    def _checked_key(self) -> JournalKey:
+        """Check that the node is on the right chain; return what names chain and wallet."""
         hub = self._hub()
         chain_id = hub.chain_id()
         if chain_id != self.configuration.chain_id:
@@ -89,14 +92,9 @@ class ChainGateway:
                 f"{self.configuration.chain_id}: set IEXEC_WORKER_OVERRIDE_BLOCKCHAIN_NODE_ADDRESS "
                 "to a node of that chain"
             )
-        self.key = JournalKey(
-            chain_id,
-            self.configuration.hub_address,
-            hub.genesis_hash(),
-            self._wallet.address,
-        )
+        genesis = hub.genesis_hash()
         log.info("chain node answers", extra={"node": hub.client_version(), "chain": chain_id})
-        self._sender.submit(self._make_outbox, journal_path).result()
+        return JournalKey(chain_id, self.configuration.hub_address, genesis, self._wallet.address)
 
     def _make_outbox(self, journal_path: Path) -> None:
         self._ledger = Ledger(connect(journal_path), str(self.key))
@@ -150,10 +148,10 @@ class ChainGateway:
         )
         return None if accepted else reason
 
-    async def cannot_contribute(
+    async def contribution_obstacles(
         self, replicate: Replicate, description: TaskDescription
-    ) -> str | None:
-        """Return the cause that forbids to go on, None when all is well."""
+    ) -> tuple[str, ...]:
+        """Return the causes that forbid to go on, the first to report first; empty when none."""
         view = await self._read(lambda hub: hub.task_view(replicate.task_id))
         facts = preflight.PreflightFacts(
             wallet=self._wallet.address,
@@ -166,10 +164,7 @@ class ChainGateway:
             contribution=view.contribution,
             now_s=view.head.timestamp_s,
         )
-        causes = preflight.contribution_causes(facts, replicate.profile)
-        if "STAKE_TOO_LOW" in causes:
-            self.stake_wanted_nrlc = description.worker_stake
-        return causes[0] if causes else None
+        return preflight.contribution_causes(facts, replicate.profile)
 
     async def enough_gas(self) -> bool:
         """Tell whether the wallet can pay for a transaction."""

@@ -1,4 +1,4 @@
-"""Whom the effects work with: chain, slots, containers, scheduler and proxy, as they need them."""
+"""Interfaces that the effect executor depends on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from iexworker.task.replicate import Replicate
 
 
 class TaskChain(AsyncOutbox, Protocol):
-    """The chain as the effects need it; every call may raise `ChainError`."""
+    """The chain as the effect executor needs it; every call may raise `ChainError`."""
 
     async def describe(self, replicate: Replicate) -> TaskDescription | None:
         """Return what the task is, None when the chain does not know it."""
@@ -27,10 +27,10 @@ class TaskChain(AsyncOutbox, Protocol):
     ) -> bool:
         """Tell whether the contract will take the authorisation."""
 
-    async def cannot_contribute(
+    async def contribution_obstacles(
         self, replicate: Replicate, description: TaskDescription
-    ) -> str | None:
-        """Return the cause that forbids to go on (docs/spec/05, 5.1), None when all is well."""
+    ) -> tuple[str, ...]:
+        """Return the causes that forbid to go on (docs/spec/05, 5.1), the first to report first."""
 
     async def enough_gas(self) -> bool:
         """Tell whether the wallet can pay for a transaction."""
@@ -41,7 +41,7 @@ class TaskChain(AsyncOutbox, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Collaborators:
-    """Whom the effects work with."""
+    """What the effect executor works with."""
 
     chain: TaskChain
     slots: Slots
@@ -54,5 +54,7 @@ class Collaborators:
     scheduler_task: Callable[[str], Awaitable[SchedulerSaw]]
     returned_s: Callable[[], float]
     """The monotonic instant since when the scheduler may have pushed to us again."""
+    stake_too_low: Callable[[int], None]
+    """Told what a task locks, in nRLC, when the wallet's deposit does not cover it."""
     tee_refusal: Callable[[TaskDescription], str | None]
     """The cause for which a task cannot be run on this worker, None for one that can."""

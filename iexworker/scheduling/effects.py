@@ -1,7 +1,7 @@
-"""What the lifecycle asks for, done: each effect a coroutine whose result comes back as an event.
+"""Executes effects: each is a coroutine whose result comes back to the runner as an event.
 
 Every effect is idempotent, so that a start may ask for it again. An exception inside a step is
-that step's failure with cause UNKNOWN, never silence (design section 4 rule 3).
+that step's failure with cause UNKNOWN, never silence.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from iexworker.poco.models import ContributionStatus, TaskDescription, TaskStatu
 from iexworker.retry import patiently
 from iexworker.scheduling.collaborators import Collaborators
 from iexworker.scheduling.runner import Runner
-from iexworker.scheduling.status_updates import Sender
+from iexworker.scheduling.status_updates import StatusUpdates
 from iexworker.scheduling.transactions import Handovers
 from iexworker.shared import handoff
 from iexworker.shared.channels import Outcome
@@ -49,20 +49,18 @@ log = logging.getLogger(__name__)
 
 
 class EffectExecutor:
-    """Does what the runner asks for; see `runner.Effects`."""
+    """Executes what the runner asks for; see `runner.Effects`."""
 
-    def __init__(self, partners: Collaborators) -> None:
-        self._with = partners
-        self._runner: Runner
-        self._sender: Sender
+    def __init__(
+        self, collaborators: Collaborators, runner: Runner, updates: StatusUpdates
+    ) -> None:
+        self._with = collaborators
+        self._runner = runner
+        self._updates = updates
+        self._handovers = Handovers(collaborators.chain, runner.get, self._spawn)
         self._running: set[asyncio.Task[None]] = set()
         self._observing: set[str] = set()
         self._reveal_deadlines_s: dict[str, int] = {}
-
-    def bind(self, runner: Runner, sender: Sender) -> None:
-        """Name those who need the effects themselves to be made."""
-        self._runner, self._sender = runner, sender
-        self._handovers = Handovers(self._with.chain, runner.get, self._spawn)
 
     def perform(self, replicate: Replicate, effect: Effect) -> None:
         """Start what follows and return."""
@@ -80,7 +78,7 @@ class EffectExecutor:
 
     def kick(self, task_id: str) -> None:
         """See to it that the task's updates are sent."""
-        self._sender.kick(task_id)
+        self._updates.kick(task_id)
 
     def forget(self, replicate: Replicate) -> None:
         """Let go of a task that has its answer."""
@@ -189,7 +187,7 @@ class EffectExecutor:
             lambda: chain.authorized(replicate.authorization, description), until_s
         ):
             return "WORKERPOOL_AUTHORIZATION_NOT_FOUND"
-        cause = await patiently(lambda: chain.cannot_contribute(replicate, description), until_s)
+        cause = await self._cannot_contribute(replicate, description, until_s)
         if cause is not None:
             return cause
         refusal = self._with.tee_refusal(description)
@@ -223,9 +221,18 @@ class EffectExecutor:
         if description is None:
             return "TASK_DESCRIPTION_NOT_FOUND"
         until_s = float(description.contribution_deadline_s)
-        return await patiently(
-            lambda: self._with.chain.cannot_contribute(replicate, description), until_s
+        return await self._cannot_contribute(replicate, description, until_s)
+
+    async def _cannot_contribute(
+        self, replicate: Replicate, description: TaskDescription, until_s: float
+    ) -> str | None:
+        chain = self._with.chain
+        causes = await patiently(
+            lambda: chain.contribution_obstacles(replicate, description), until_s
         )
+        if "STAKE_TOO_LOW" in causes:
+            self._with.stake_too_low(description.worker_stake)
+        return causes[0] if causes else None
 
     async def _reorder(self, replicate: Replicate) -> str | None:
         """Order a contributed task again: there is time as long as it can be revealed."""
@@ -310,7 +317,7 @@ class EffectExecutor:
         if sighting.task.reveal_deadline_s:
             self._reveal_deadlines_s[task_id] = sighting.task.reveal_deadline_s
         own = None if replicate.digest is None else result_hash(task_id, replicate.digest)
-        patience = self._runner.patience(task_id)
+        patience = self._runner.push_timeout(task_id)
         overdue = patience.is_over(time.monotonic(), self._with.returned_s())
         self._runner.apply(
             task_id,

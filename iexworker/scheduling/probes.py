@@ -189,15 +189,13 @@ class StakeProbe:
         self._since_s = 0.0
         self._wanted_nrlc = 0
 
-    def obstacle(self) -> str:
-        """Return why the deposit forbids to ask for work, empty when it does not."""
-        wanted = self._gateway.stake_wanted_nrlc
-        if wanted and not self._wanted_nrlc:
+    def want(self, stake_nrlc: int) -> None:
+        """Take note that a task locks so much, and the deposit does not cover it."""
+        if not self._wanted_nrlc:
             self._since_s = self._clock()
-            self._wanted_nrlc = wanted
-            self._facts.set(stake_text=self._words)
-            log.error("stake too low", extra={"reason": self._words})
-        return self._words
+            self._wanted_nrlc = stake_nrlc
+            self._facts.set(stake_text=self.obstacle())
+            log.error("stake too low", extra={"reason": self.obstacle()})
 
     async def run(self) -> None:
         """Look for ever."""
@@ -216,11 +214,11 @@ class StakeProbe:
             covered = False
         if covered or self._clock() - self._since_s > STAKE_PAUSE_S:
             log.info("work is asked for again", extra={"deposit_covers_stake": covered})
-            self._gateway.stake_wanted_nrlc = self._wanted_nrlc = 0
+            self._wanted_nrlc = 0
             self._facts.set(stake_text="")
 
-    @property
-    def _words(self) -> str:
+    def obstacle(self) -> str:
+        """Return why the deposit forbids to ask for work, empty when it does not."""
         if not self._wanted_nrlc:
             return ""
         return (

@@ -43,22 +43,25 @@ class Effects(Protocol):
 
 
 class Runner:
-    """All unfinished replicates of one journal key."""
+    """All unfinished replicates of one journal key.
+
+    `make_effects` makes their executor, which brings results back to this runner.
+    """
 
     def __init__(
         self,
         journal: Journal,
         key: JournalKey,
-        effects: Effects,
+        make_effects: Callable[[Runner], Effects],
         on_journal_error: Callable[[], None],
     ) -> None:
         self._journal = journal
         self._key = key
-        self._effects = effects
         self._on_journal_error = on_journal_error
         self._replicates: dict[str, Replicate] = {}
-        self._patience: dict[str, PushTimeout] = {}
+        self._push_timeouts: dict[str, PushTimeout] = {}
         self._waiting: dict[str, deque[Event]] = {}
+        self._effects = make_effects(self)
 
     @property
     def replicates(self) -> Mapping[str, Replicate]:
@@ -69,9 +72,9 @@ class Runner:
         """Return a task's replicate, None when it is not ours or has its answer."""
         return self._replicates.get(task_id)
 
-    def patience(self, task_id: str) -> PushTimeout:
+    def push_timeout(self, task_id: str) -> PushTimeout:
         """Return what the waiting for a push depends on; the task is one of ours."""
-        return self._patience[task_id]
+        return self._push_timeouts[task_id]
 
     def next_update(self, task_id: str) -> Update | None:
         """Return the task's update to send now."""
@@ -93,7 +96,7 @@ class Runner:
             self._replicates[replicate.task_id] = replicate
         for task_id in list(self._replicates):
             # What was pushed for it since the process before has not been heard.
-            self._patience[task_id] = PushTimeout(moved_s=time.monotonic(), heard_s=0.0)
+            self._push_timeouts[task_id] = PushTimeout(moved_s=time.monotonic(), heard_s=0.0)
             self._settle(self._replicates[task_id], lifecycle.resume(self._replicates[task_id]))
         for key, count in self._journal.foreign(self._key).items():
             log.warning(
@@ -130,7 +133,7 @@ class Runner:
             },
         )
         # Whatever was to be pushed for it was pushed before we came back.
-        self._patience[task_id] = PushTimeout(moved_s=0.0, heard_s=0.0)
+        self._push_timeouts[task_id] = PushTimeout(moved_s=0.0, heard_s=0.0)
         self._settle(replicate, lifecycle.resume(replicate))
 
     def notify(self, notification: Notification) -> None:
@@ -175,7 +178,7 @@ class Runner:
         self._waiting.pop(task_id, None)
 
     def _take(self, before: Replicate, event: Event) -> None:
-        self._patience[before.task_id].take(event, time.monotonic())
+        self._push_timeouts[before.task_id].take(event, time.monotonic())
         change = lifecycle.advance(before, event)
         if any(isinstance(effect, Forget) for effect in change[1]):
             self._journal.forget(self._key, before.task_id)
@@ -188,10 +191,10 @@ class Runner:
     def _settle(self, before: Replicate, change: Change) -> None:
         after, effects = change
         task_id = after.task_id
-        begins = task_id not in self._patience
+        begins = task_id not in self._push_timeouts
         if begins or (after.step, after.work) != (before.step, before.work):
             now_s = time.monotonic()
-            self._patience.setdefault(task_id, PushTimeout(now_s, now_s)).moved_s = now_s
+            self._push_timeouts.setdefault(task_id, PushTimeout(now_s, now_s)).moved_s = now_s
             log.info(
                 "task moved",
                 extra={"task": task_id, "step": after.step.value, "work": after.work.value},
@@ -207,6 +210,6 @@ class Runner:
 
     def _drop(self, replicate: Replicate) -> None:
         del self._replicates[replicate.task_id]
-        del self._patience[replicate.task_id]
+        del self._push_timeouts[replicate.task_id]
         log.info("task ended", extra={"task": replicate.task_id, "step": replicate.step.value})
         self._effects.forget(replicate)

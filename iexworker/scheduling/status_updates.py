@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-from iexworker.core.client import Answer
+from iexworker.core.client import Answer, SchedulerClient
+from iexworker.core.login import Tokens
 from iexworker.core.messages import AnswerKind, Details
 from iexworker.errors import LoginRefused, SchedulerError
 from iexworker.retry import pauses
 from iexworker.scheduling.runner import Runner
 from iexworker.shared import handoff
 from iexworker.task.events import Answered
-from iexworker.task.replicate import Update
+from iexworker.task.replicate import Step, Update
+
+UPDATE_THREADS = 8
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +67,33 @@ def _why(cause: str | None) -> dict[str, str | None]:
     return {name: words for name, words in found.items() if words}
 
 
-class Sender:
+class Poster:
+    """Posts updates with the scheduler's client, in a few threads of its own."""
+
+    def __init__(
+        self, client: SchedulerClient, tokens: Tokens, folder_of: Callable[[str], Path]
+    ) -> None:
+        self._client = client
+        self._tokens = tokens
+        self._folder_of = folder_of
+        self._threads = ThreadPoolExecutor(UPDATE_THREADS, thread_name_prefix="updates")
+
+    async def post(self, task_id: str, update: Update) -> Answer:
+        """Send one update; the app's output is read from the slot's outcome."""
+
+        def send() -> Answer:
+            outcome = None
+            if update.with_logs:
+                outcome = handoff.read_outcome(self._folder_of(task_id), Step.COMPUTE.value)
+            details = details_of(update, outcome)
+            return self._tokens.with_token(
+                lambda: self._client.update_status(task_id, update.status, details)
+            )
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, send)
+
+
+class StatusUpdates:
     """One conversation per task, each in its own order; none waits for another."""
 
     def __init__(self, runner: Runner, post: Post, allowed: asyncio.Event) -> None:

@@ -197,6 +197,11 @@ class Replicate:
         return self.authorization.task_id
 
     @property
+    def at_risk(self) -> bool:
+        """A contribution that is not revealed yet: its stake is lost when it never is."""
+        return self.staked and not self.revealed
+
+    @property
     def holds_slot(self) -> bool:
         """Whether a slot is kept for it: from the grant until computed, failed or aborted."""
         if self.redo is not None:

@@ -203,7 +203,7 @@ class PoolHub(Hub):
 def gateway_class(node: Node, forgotten: list[str]) -> type[ChainGateway]:
     """Return a gateway on that node; `forgotten` gets the tasks that its outbox is told to drop."""
 
-    class PoolDesk(ChainGateway):
+    class PoolGateway(ChainGateway):
         def _hub(self) -> Hub:
             hub = PoolHub(self.configuration, "", node.wallet)
             hub.node = node
@@ -239,4 +239,4 @@ def gateway_class(node: Node, forgotten: list[str]) -> type[ChainGateway]:
         async def forget(self, task_id: str) -> None:
             forgotten.append(task_id)
 
-    return PoolDesk
+    return PoolGateway

@@ -39,7 +39,7 @@ from iexworker.scheduling.containers import Sweeper
 from iexworker.scheduling.effects import EffectExecutor
 from iexworker.scheduling.runner import Runner
 from iexworker.scheduling.slots import Slots
-from iexworker.scheduling.status_updates import Sender
+from iexworker.scheduling.status_updates import StatusUpdates
 from iexworker.shared.channels import Channel, Order, Outcome
 from iexworker.task import events, push_timeout
 from iexworker.task.journal import Journal, connect
@@ -100,31 +100,20 @@ class Stage:
     async def start(self) -> None:
         """Make the worker's parts on the journal, and recover."""
         self.journal = Journal(connect(self.folder / "journal.sqlite"))
-        self.gateway = gateway_class(self.node, self.forgotten)(
-            CHAIN, "", self.wallet, PriceRule(1.0, 0), None
+        self.gateway = await asyncio.to_thread(
+            gateway_class(self.node, self.forgotten),
+            CHAIN,
+            "",
+            self.wallet,
+            PriceRule(1.0, 0),
+            None,
+            self.folder / "journal.sqlite",
         )
-        await asyncio.to_thread(self.gateway.open, self.folder / "journal.sqlite")
         self.slots = Slots(self.channels, self._outcome)
         self.allowed = asyncio.Event()
         self.allowed.set()
         self.sweeper = Sweeper(self.docker, lambda: self.journal.replicates(self.gateway.key))
-        self.effects = EffectExecutor(
-            Collaborators(
-                chain=self.gateway,
-                slots=self.slots,
-                sweeper=self.sweeper,
-                folder_of=self.folder_of,
-                subscribe=self.topics.add,
-                unsubscribe=self.topics.discard,
-                upload=self.upload,
-                scheduler_task=self._scheduler_task,
-                returned_s=lambda: 0.0,
-                tee_refusal=lambda _: None,
-            )
-        )
-        self.runner = Runner(self.journal, self.gateway.key, self.effects, lambda: None)
-        self.sender = Sender(self.runner, self.post, self.allowed)
-        self.effects.bind(self.runner, self.sender)
+        self.runner = Runner(self.journal, self.gateway.key, self._make_effects, lambda: None)
         self.poller = ChainPoller(self.runner.replicates, self.effects.observe, 1.0)
         before = asyncio.all_tasks()
         loops = (self._work(), self._mine(), self.sweeper.run())
@@ -132,6 +121,24 @@ class Stage:
         self._before = before
         await self.sweeper.sweep()
         self.runner.recover()
+
+    def _make_effects(self, runner: Runner) -> EffectExecutor:
+        collaborators = Collaborators(
+            chain=self.gateway,
+            slots=self.slots,
+            sweeper=self.sweeper,
+            folder_of=self.folder_of,
+            subscribe=self.topics.add,
+            unsubscribe=self.topics.discard,
+            upload=self.upload,
+            scheduler_task=self._scheduler_task,
+            returned_s=lambda: 0.0,
+            stake_too_low=lambda _: None,
+            tee_refusal=lambda _: None,
+        )
+        updates = StatusUpdates(runner, self.post, self.allowed)
+        self.effects = EffectExecutor(collaborators, runner, updates)
+        return self.effects
 
     async def crash(self) -> None:
         """Lose all but journal, folders and containers."""

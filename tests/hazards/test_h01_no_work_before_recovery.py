@@ -13,7 +13,7 @@ import pytest
 from process import Containers, Place, Scenario, play
 from teeth import patience_s, shows_teeth
 
-from iexworker.scheduling.service import Service
+from iexworker.scheduling.task_loop import TaskLoop
 
 SLOW_S = 0.5
 
@@ -51,23 +51,25 @@ def unknown_folder(place: Place) -> None:
 
 
 def upstream(patch: pytest.MonkeyPatch) -> None:
-    async def boot(self: Service) -> str:
+    run = TaskLoop.run
+
+    async def boot(self: TaskLoop) -> None:
         """Ask for work, delete what is not in the journal, then recover."""
-        recovered = self._journal.task_ids()
-        self._runner = self._effects._runner
+        recovered = self._parts.journal.task_ids()
+        self._chain_probe.block_number = 1
         until_s = time.monotonic() + patience_s()
         grant = None
         while grant is None and time.monotonic() < until_s:
             await asyncio.sleep(0.1)
-            grant = await self._ask(1) if self._connection.allowed.is_set() else None
+            grant = await self._ask() if self._connection.allowed.is_set() else None
         if grant is not None:
             self._take(grant)
-        for folder in self._settings.root.glob("0x*"):
+        for folder in self._parts.settings.root.glob("0x*"):
             if folder.name not in recovered:
                 shutil.rmtree(folder, ignore_errors=True)
-        return ""
+        await run(self)
 
-    patch.setattr(Service, "_why_incomplete", boot)
+    patch.setattr(TaskLoop, "run", boot)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from stage import Scenario, Stage, play
 from teeth import shows_teeth
 
-from iexworker.scheduling import service
+from iexworker.scheduling import task_loop
 from iexworker.scheduling.effects import EffectExecutor
 from iexworker.task.events import DoStep, StepDone
 from iexworker.task.replicate import Replicate, Step
@@ -73,7 +73,7 @@ def lost_answer(place: process.Place) -> None:
 
 
 def forget_what_was_not_read(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(service, "_GRANT_MAY_BE_LOST", ())
+    patch.setattr(task_loop, "_GRANT_MAY_BE_LOST", ())
 
 
 def test_a_grant_whose_answer_is_lost_is_looked_for() -> None:

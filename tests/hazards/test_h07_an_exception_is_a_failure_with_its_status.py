@@ -15,7 +15,7 @@ from iexworker.errors import JournalError
 from iexworker.scheduling import effects
 from iexworker.scheduling.effects import EffectExecutor
 from iexworker.scheduling.runner import Runner
-from iexworker.scheduling.status_updates import Sender
+from iexworker.scheduling.status_updates import StatusUpdates
 from iexworker.scheduling.transactions import Handovers
 from iexworker.task import lifecycle
 from iexworker.task.events import Answered, DoStep, Observed
@@ -42,7 +42,7 @@ async def before_a_computation(stage: Stage) -> None:
     stage.held.add("data")
     task = stage.grant()
     await stage.until(lambda: len(stage.orders) == 2, "the data are ordered")
-    stage.gateway.cannot_contribute = raising  # type: ignore[assignment]  # the surprise
+    stage.gateway.contribution_obstacles = raising  # type: ignore[assignment]  # the surprise
     stage.finish(0, stage.orders[-1])
     await stage.comes_to(task, "ABORTED")
     assert "COMPUTE_FAILED" in stage.statuses(task)
@@ -123,7 +123,7 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
             queue.popleft()
         self._waiting.pop(task_id, None)
 
-    async def say(self: Sender, task_id: str, update: Update) -> Answered | None:
+    async def say(self: StatusUpdates, task_id: str, update: Update) -> Answered | None:
         try:
             answer = await self._post(task_id, update)
         except Surprise:
@@ -132,7 +132,7 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(EffectExecutor, "_step", step)
     patch.setattr(Runner, "_drain", drain)
-    patch.setattr(Sender, "_try", say)
+    patch.setattr(StatusUpdates, "_try", say)
     patch.setattr(Handovers, "_persist", hand_over)
 
 

@@ -28,7 +28,7 @@ async def scenario(stage: Stage) -> None:
     await stage.until(lambda: not stage.runner.replicates, "no record is left")
     ended = {task.task_id for task in (*tasks, aborted)}
     await stage.until(lambda: set(stage.forgotten) == ended, "the outbox has been told")
-    parts = (stage.runner, stage.effects, stage.sender, stage.slots, stage.poller, stage.topics)
+    parts = (stage.runner, stage.effects, stage.slots, stage.poller, stage.topics)
     await stage.until(lambda: not kept(parts, ended), "nothing is kept in memory")
     assert not list(stage.folder.glob("0x*"))
     assert stage.journal.unfinished() == 0

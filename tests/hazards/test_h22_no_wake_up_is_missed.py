@@ -15,7 +15,7 @@ from teeth import shows_teeth
 from iexworker.core.client import SchedulerClient
 from iexworker.procs.context import roles
 from iexworker.scheduling.connection import Connection, SchedulerLink
-from iexworker.scheduling.status_updates import Sender
+from iexworker.scheduling.status_updates import StatusUpdates
 from iexworker.shared.board import Board
 
 TURNS = 6
@@ -24,8 +24,7 @@ TURNS = 6
 
 async def scenario(stage: Stage) -> None:
     connection = relations_of(stage)
-    stage.sender = Sender(stage.runner, stage.post, connection.allowed)
-    stage.effects.bind(stage.runner, stage.sender)
+    stage.effects._updates = StatusUpdates(stage.runner, stage.post, connection.allowed)
     for turns in range(TURNS):
         connection._changed(False)
         task = stage.grant(turns + 1)

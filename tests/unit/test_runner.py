@@ -56,7 +56,7 @@ class ChainGateway:
         self.journal = Journal(self.connection)
         self.effects = KeptDuties(self.journal)
         self.errors = 0
-        self.runner = Runner(self.journal, KEY, self.effects, self._count)
+        self.runner = Runner(self.journal, KEY, lambda _: self.effects, self._count)
 
     def _count(self) -> None:
         self.errors += 1
@@ -81,7 +81,7 @@ def test_what_is_found_again_is_journalled_and_goes_on(gateway: ChainGateway) ->
     assert gateway.effects.journalled[0] == [lost()]
     assert gateway.effects.kicked == [TASK]
     # What would be pushed for it was pushed before: the chain is not given time to confirm it.
-    assert gateway.runner.patience(TASK) == PushTimeout(moved_s=0.0, heard_s=0.0)
+    assert gateway.runner.push_timeout(TASK) == PushTimeout(moved_s=0.0, heard_s=0.0)
 
 
 @pytest.mark.parametrize(("digest", "words"), [(DIGEST, "INFO"), (None, "ERROR")])

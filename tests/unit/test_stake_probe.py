@@ -17,7 +17,6 @@ class Purse:
 
     def __init__(self) -> None:
         self.key = SimpleNamespace(wallet="0xme")
-        self.stake_wanted_nrlc = 0
         self.deposit = 5
         self.trouble: Exception | None = None
 
@@ -51,7 +50,7 @@ def test_nothing_stands_in_the_way_before_a_deposit_was_too_low(watch: Watch) ->
 def test_a_deposit_that_is_too_low_keeps_work_away_at_once_and_says_what_to_do(
     watch: Watch,
 ) -> None:
-    watch.purse.stake_wanted_nrlc = 7
+    watch.probe.want(7)
     words = watch.probe.obstacle()
     assert "0xme does not cover the 7 nRLC" in words
     assert "deposit more" in words
@@ -59,7 +58,7 @@ def test_a_deposit_that_is_too_low_keeps_work_away_at_once_and_says_what_to_do(
 
 
 def test_work_is_asked_for_again_once_the_deposit_covers_it(watch: Watch) -> None:
-    watch.purse.stake_wanted_nrlc = 7
+    watch.probe.want(7)
     watch.look()
     assert watch.probe.obstacle()
     watch.purse.deposit = 7
@@ -69,7 +68,7 @@ def test_work_is_asked_for_again_once_the_deposit_covers_it(watch: Watch) -> Non
 
 @pytest.mark.parametrize("trouble", [None, ChainError("no node")])
 def test_after_ten_minutes_another_task_is_tried(watch: Watch, trouble: ChainError | None) -> None:
-    watch.purse.stake_wanted_nrlc = 7
+    watch.probe.want(7)
     watch.purse.trouble = trouble
     watch.look()
     watch.now_s += STAKE_PAUSE_S

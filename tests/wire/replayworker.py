@@ -85,7 +85,7 @@ def main(run: str, start: int, url: str, folder: Path) -> None:
 
     signal.signal(signal.SIGTERM, leave)
     outside = scheduling.Outside(
-        gateway_class=lambda: gateway_class(chain), containers_class=NoContainers
+        import_gateway=lambda: gateway_class(chain), containers_class=NoContainers
     )
     scheduling.run(works, outside)
     pinger.join()

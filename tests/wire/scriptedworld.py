@@ -197,7 +197,7 @@ class StagedHub(Hub):
 def gateway_class(chain: StagedChain) -> type[ChainGateway]:
     """Return a gateway on that chain: its checks and reads are the real ones, its outbox is not."""
 
-    class StagedDesk(ChainGateway):
+    class StagedGateway(ChainGateway):
         def _hub(self) -> Hub:
             hub = StagedHub(self.configuration, "", WALLET)
             hub.chain = chain
@@ -230,7 +230,7 @@ def gateway_class(chain: StagedChain) -> type[ChainGateway]:
         async def forget(self, task_id: str) -> None:
             pass
 
-    return StagedDesk
+    return StagedGateway
 
 
 class NoContainers(EngineContainers):
