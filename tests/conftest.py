@@ -9,6 +9,7 @@ import functools
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import eth_account  # noqa: F401 - imported here, once, so that no test's import raises the limit again
 import pytest
@@ -16,6 +17,9 @@ import pytest
 from iexworker.chain.lean_web3 import restore_limit
 
 restore_limit()
+
+# What scripts/setup fetches is in the checkout.
+os.environ.setdefault("IEXWORKER_SANDBOX_CACHE", str(Path(__file__).parents[1] / ".cache"))
 
 # What these modules assert is to be explained like what a test asserts.
 pytest.register_assert_rewrite(

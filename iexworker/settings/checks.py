@@ -16,7 +16,7 @@ from iexworker.settings.table import (
     registry_entries,
 )
 
-RESERVED = frozenset(("IEXWORKER_CONFIG_DIR", "IEXWORKER_ENV"))
+RESERVED = frozenset(("IEXWORKER_CONFIG_DIR", "IEXWORKER_ENV", "IEXWORKER_SANDBOX_CACHE"))
 
 _REGISTRY_KEY = re.compile(rf"docker_registry_(?:{'|'.join(REGISTRY_PARTS)})_[0-9]+")
 _VOLATILE = {

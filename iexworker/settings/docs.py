@@ -58,6 +58,7 @@ _REST = """
   mentioned at start.
 - `IEXEC_CORE_GRAYLOG_HOST`, `IEXEC_TEE_ENABLED`, `IEXEC_WORKER_SSL_TRUSTSTORE`,
   `IEXEC_WORKER_SSL_TRUSTSTORE_PASSWORD`: ignored, as by the Java worker.
+- `IEXWORKER_SANDBOX_CACHE`: read by `iexworker sandbox` only (docs/sandbox.md).
 - Any other `IEXEC_*` or `IEXWORKER_*` variable gets a warning at start, with the nearest name.
 """
 

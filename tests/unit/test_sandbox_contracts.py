@@ -101,5 +101,5 @@ def test_joined_interfaces_take_a_signature_from_the_first_that_has_it(folder: P
 
 
 def test_a_missing_contract_is_said_with_what_to_do(folder: Path) -> None:
-    with pytest.raises(SandboxError, match=r"no contract Token.*scripts/setup"):
+    with pytest.raises(SandboxError, match=r"no contract Token: delete it"):
         Package(folder).artifact("Token")

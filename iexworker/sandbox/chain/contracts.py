@@ -91,7 +91,9 @@ class Package:
             code = str(content.get("bytecode") or "").removeprefix("0x")
             if "abi" in content and (len(code) >= SHORTEST_CODE or not with_code):
                 return Artifact(name, content["abi"], code, content.get("linkReferences") or {})
-        raise SandboxError(f"{self.folder} has no contract {name}: run scripts/setup again")
+        raise SandboxError(
+            f"{self.folder} has no contract {name}: delete it, and `sandbox up` fetches it anew"
+        )
 
 
 def canonical_type(parameter: Entry) -> str:
