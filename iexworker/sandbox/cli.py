@@ -120,7 +120,7 @@ def _add_result(own: Any) -> None:  # noqa: ANN401 - as above
 
 
 def _up(options: argparse.Namespace) -> int:
-    network, start = stack.up(options.dir, _stack_options(options), fresh=options.fresh)
+    network, start = stack.up(options.dir, _stack_options(options), fresh=options.fresh, say=_say)
     _say(f"{start.value}: profile {network.profile} in {network.directory}")
     for name, address in (
         ("scheduler", network.scheduler_url),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Mapping
@@ -26,6 +28,11 @@ SCRIPT = Path(__file__).with_name("app") / "run.sh"
 INTERPRETER_SEGMENT = b"/ld-"
 """The path of a dynamic loader, which a static program has not."""
 
+BUSYBOX_PACKAGE = "busybox-static"
+ENGINE_SOCKET = Path("/var/run/docker.sock")
+ROOTS_PROGRAMS = "/usr/sbin"
+"""Where the engine's program is; the PATH of others than root may lack it."""
+
 
 def engine() -> docker.DockerClient:
     """Connect to the Docker engine; SandboxError when none answers."""
@@ -36,10 +43,34 @@ def engine() -> docker.DockerClient:
         client = docker.from_env()
         client.ping()
     except DockerException as error:
-        raise SandboxError(
-            f"no Docker engine answers (scripts/setup starts one): {error}"
-        ) from error
+        raise SandboxError(f"no Docker engine answers, {_remedy(str(error))} ({error})") from error
     return client
+
+
+def engine_package() -> str:
+    """Name the package of Debian's that brings an engine; empty where there is one, or another."""
+    path = os.pathsep.join((os.environ.get("PATH", ""), ROOTS_PROGRAMS))
+    here = os.environ.get("DOCKER_HOST") or shutil.which("dockerd", path=path)
+    return "" if here or ENGINE_SOCKET.exists() else "docker.io"
+
+
+def _remedy(error: str) -> str:
+    if address := os.environ.get("DOCKER_HOST"):
+        return f"DOCKER_HOST={address}"
+    if "Permission denied" in error:
+        return "as root: adduser NAME docker, then log in anew"
+    package = engine_package()
+    return f"as root: {f'apt-get install {package}' if package else 'systemctl start docker'}"
+
+
+def busybox() -> Path:
+    """Find the busybox that the demo app's image is made of; SandboxError without a static one."""
+    found = tools.program("busybox", BUSYBOX_PACKAGE)
+    if INTERPRETER_SEGMENT in found.read_bytes()[:4096]:
+        raise SandboxError(
+            f"{found} is not a static one; as root: apt-get install {BUSYBOX_PACKAGE}"
+        )
+    return found
 
 
 def reference(registry: Registry, name: str = NAME, tag: str = TAG) -> str:
@@ -101,15 +132,13 @@ def _require_no_error(repository: str, answer: Mapping[str, Any]) -> None:
 
 def _file_system() -> bytes:
     """Make the image's whole file system as a tar archive."""
-    busybox = tools.program("busybox", "busybox-static")
-    if INTERPRETER_SEGMENT in busybox.read_bytes()[:4096]:
-        raise SandboxError(f"{busybox} is not a static one: install the package busybox-static")
-    listed = subprocess.run([str(busybox), "--list"], check=True, capture_output=True, text=True)
+    program = busybox()
+    listed = subprocess.run([str(program), "--list"], check=True, capture_output=True, text=True)
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as archive:
         for folder in ("app", "bin", "tmp", "etc"):
             _add(archive, folder, tarfile.DIRTYPE)
-        _add(archive, "bin/busybox", data=busybox.read_bytes())
+        _add(archive, "bin/busybox", data=program.read_bytes())
         _add(archive, "app/run.sh", data=SCRIPT.read_bytes())
         for applet in listed.stdout.split():
             if applet != "busybox":

@@ -20,6 +20,8 @@ from iexworker.sandbox.network import network, ports, processes, worker_env
 from iexworker.sandbox.network.network import Network, Timers
 from iexworker.sandbox.network.processes import Child, Records
 from iexworker.sandbox.network.registry import HOST as REGISTRY_HOST
+from iexworker.sandbox import needs
+from iexworker.sandbox.network.tools import Say
 
 DEFAULT_PORTS = {
     "chain": 8545,
@@ -66,12 +68,16 @@ def default_directory() -> Path:
     return Path(state) / "iexworker" / "sandbox"
 
 
-def up(directory: Path, options: Options, *, fresh: bool = False) -> tuple[Network, Start]:
+def up(
+    directory: Path, options: Options, *, fresh: bool = False, say: Say = lambda _: None
+) -> tuple[Network, Start]:
     """Start a network, unless the folder's is up already; go on with its state, if it has one.
 
+    `say` is told what is fetched, for which one may have to wait.
+
     Raises:
-        SandboxError: a component does not start, a port is taken, the folder's network is of
-            another kind.
+        SandboxError: the machine lacks something, a component does not start, a port is taken,
+            the folder's network is of another kind.
 
     """
     directory = directory.absolute()
@@ -82,7 +88,7 @@ def up(directory: Path, options: Options, *, fresh: bool = False) -> tuple[Netwo
             _forget_images(directory)
             _stop(directory)
             _empty(directory)
-            return _start_new(directory, options), Start.NEW
+            return _start_new(directory, options, say), Start.NEW
         found = network.load(directory)
         if _whole(directory):
             _require_same(found, options, "is up")
@@ -90,7 +96,7 @@ def up(directory: Path, options: Options, *, fresh: bool = False) -> tuple[Netwo
         _require_same(replace(found, **_new_ports(options)), options, "is kept")
         found = replace(found, directory=str(directory))
         kind = _stop_for_restart(found)
-        return _start_again(found, options), kind
+        return _start_again(found, options, say), kind
 
 
 def down(directory: Path, *, delete: bool = False) -> list[str]:
@@ -134,10 +140,10 @@ def running(directory: Path) -> Network:
     return network.load(directory)
 
 
-def _start_new(directory: Path, options: Options) -> Network:
+def _start_new(directory: Path, options: Options, say: Say) -> Network:
     made = _network(directory, options)
     try:
-        _start(made, options)
+        _start(made, options, say)
     except BaseException:
         made.deployed_path.unlink(missing_ok=True)  # it never was up: the next start begins anew
         raise
@@ -153,7 +159,7 @@ def _stop_for_restart(found: Network) -> Start:
     return Start.AFTER_KILL if killed else Start.KEPT
 
 
-def _start_again(found: Network, options: Options) -> Network:
+def _start_again(found: Network, options: Options, say: Say) -> Network:
     """Start a network on its state. What is written on its chain names ports, so they stay."""
     if options.categories:
         raise SandboxError(
@@ -168,11 +174,12 @@ def _start_again(found: Network, options: Options) -> Network:
                 f"{host}:{port}, the {name} of the network kept in {found.directory}, is taken by "
                 f"another program: stop that one, or move with --{name}-port, or add --fresh"
             )
-    _start(again, options)
+    _start(again, options, say)
     return again
 
 
-def _start(made: Network, options: Options) -> None:
+def _start(made: Network, options: Options, say: Say) -> None:
+    needs.provide(made.profile, say)
     made.save()
     records = Records(made.path / _RECORDS)
     categories = (*snapshot.CATEGORIES, *options.categories)
@@ -239,7 +246,8 @@ def _port(host: str, name: str, options: Options) -> int:
 
 def _start_server(made: Network) -> Child:
     """Start scheduler, configuration server and result proxy, which are one process."""
-    command = [sys.executable, "-m", "iexworker.sandbox.server", "--dir", made.directory]
+    # -P: the user's folder may hold modules of other names than ours, but like those we import.
+    command = [sys.executable, "-P", "-m", "iexworker.sandbox.server", "--dir", made.directory]
     child = processes.start("server", command, made.logs_path / "server.log")
     wanted = (made.scheduler_port, made.config_port, made.proxy_port)
     ports.wait_until(lambda: all(ports.answers(made.listen, port) for port in wanted), child)

@@ -36,7 +36,7 @@ def kept(standing: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     values = json.loads((standing / "network.json").read_text())
     values |= {f"{name}_port": ports.free("127.0.0.1") for name in stack.DEFAULT_PORTS}
     (standing / "network.json").write_text(json.dumps(values))
-    monkeypatch.setattr(stack, "_start", lambda made, _options: made.save())
+    monkeypatch.setattr(stack, "_start", lambda made, _options, _say: made.save())
     return standing
 
 

@@ -82,7 +82,8 @@ def _demonstrate(folder: Path, profile: str, image_name: str | None) -> int:
 @contextlib.contextmanager
 def _network(folder: Path, profile: str, address: str) -> Iterator[Network]:
     free_ports = dict.fromkeys(stack.DEFAULT_PORTS, 0)
-    network, _ = stack.up(folder, stack.Options(profile=profile, listen=address, ports=free_ports))
+    options = stack.Options(profile=profile, listen=address, ports=free_ports)
+    network, _ = stack.up(folder, options, say=_say)
     try:
         yield network
     finally:
