@@ -13,7 +13,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["iexworker", "iexworker.*"]),
-    package_data={"iexworker": ["py.typed", "settings.toml", "sandbox/app/run.sh"]},
+    package_data={"iexworker": ["py.typed", "sandbox/app/run.sh"]},
     install_requires=[
         "coincurve>=21,<22",
         "docker>=7.1,<8",
