@@ -43,7 +43,7 @@ def engine() -> docker.DockerClient:
         client = docker.from_env()
         client.ping()
     except DockerException as error:
-        raise SandboxError(f"no Docker engine answers, {_remedy(str(error))} ({error})") from error
+        raise SandboxError(f"no Docker engine answers{_remedy(str(error))} ({error})") from error
     return client
 
 
@@ -56,11 +56,11 @@ def engine_package() -> str:
 
 def _remedy(error: str) -> str:
     if address := os.environ.get("DOCKER_HOST"):
-        return f"DOCKER_HOST={address}"
+        return f" at DOCKER_HOST={address}"
     if "Permission denied" in error:
-        return "as root: adduser NAME docker, then log in anew"
+        return "; as root: adduser NAME docker, then log in anew"
     package = engine_package()
-    return f"as root: {f'apt-get install {package}' if package else 'systemctl start docker'}"
+    return f"; as root: {f'apt-get install {package}' if package else 'systemctl start docker'}"
 
 
 def busybox() -> Path:

@@ -35,7 +35,7 @@ def test_all_that_is_missing_is_said_at_once_with_what_brings_it(bare: Path) -> 
     assert lines[1].startswith("  npm, ")
     assert lines[2].startswith("  docker-registry, ")
     assert lines[3].startswith("  a static busybox, ")
-    assert lines[4].startswith(f"  no Docker engine answers, DOCKER_HOST=unix://{bare.parent}/")
+    assert lines[4].startswith(f"  no Docker engine answers at DOCKER_HOST=unix://{bare.parent}/")
     assert lines[5:] == [
         "as root, on Debian and its relatives:",
         "  apt-get install --no-install-recommends npm docker-registry busybox-static",

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from iexworker.errors import EXIT_INTERNAL, EXIT_OK, SandboxError
+from iexworker.errors import EXIT_OK, SandboxError
 from iexworker.sandbox import npm
 from iexworker.sandbox.npm import Package
 
@@ -189,7 +189,7 @@ def main() -> int:
         fetch(_POCO, lambda line: print(line, flush=True))  # noqa: T201 - the terminal is ours
     except SandboxError as error:
         print(error, file=sys.stderr)  # noqa: T201 - as above
-        return EXIT_INTERNAL
+        return error.exit_code
     return EXIT_OK
 
 
