@@ -16,11 +16,10 @@ from typing import Any
 
 from iexworker.errors import SandboxError
 from iexworker.sandbox.chain import chain, snapshot
-from iexworker.sandbox.network import network, ports, processes, worker_env
+from iexworker.sandbox.network import needs, network, ports, processes, worker_env
 from iexworker.sandbox.network.network import Network, Timers
 from iexworker.sandbox.network.processes import Child, Records
 from iexworker.sandbox.network.registry import HOST as REGISTRY_HOST
-from iexworker.sandbox import needs
 from iexworker.sandbox.network.tools import Say
 
 DEFAULT_PORTS = {

@@ -272,7 +272,7 @@ def test_all_that_is_missing_is_named_before_anything_is_started(installed: Inst
 
 @pytest.mark.chain
 def test_two_that_fetch_at_once_fetch_each_thing_once(installed: Installed) -> None:
-    words = ("python", "-m", "iexworker.sandbox.tools")
+    words = ("python", "-m", "iexworker.sandbox.network.tools")
     both = [installed.start(*words), installed.start(*words)]
 
     told = "".join(one.communicate()[0] for one in both)

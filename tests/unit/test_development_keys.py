@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from iexworker.sandbox import accounts, roles
+from iexworker.sandbox.chain import accounts
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "iexworker"
@@ -25,7 +25,7 @@ def names(package):
             if found.ispkg:
                 yield from names(module)
 
-assert "iexworker.chain.wallet" in list(names(iexworker))
+assert "iexworker.outbox.outbox" in list(names(iexworker))
 for verb in ("run", "config", "status", "--help"):
     iexworker.cli._parser([verb])
 print([name for name in sys.modules if name.startswith("iexworker.sandbox")])
@@ -68,7 +68,7 @@ def test_importing_the_whole_worker_loads_nothing_of_the_sandbox() -> None:
 
 
 def test_the_keys_stand_nowhere_outside_the_sandbox() -> None:
-    public = [roles.MNEMONIC]
+    public = [accounts.MNEMONIC]
     public += [bytes(account.key).hex() for account in accounts.derive().values()]
     shipped = [*outside(), *(ROOT / "config").rglob("*.*"), *(ROOT / "deploy").rglob("*.*")]
 

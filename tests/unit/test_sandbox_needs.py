@@ -9,7 +9,8 @@ import pytest
 from docker.errors import DockerException
 
 from iexworker.errors import SandboxError
-from iexworker.sandbox import image, needs, tools
+from iexworker.sandbox import image
+from iexworker.sandbox.network import needs, tools
 
 
 @pytest.fixture

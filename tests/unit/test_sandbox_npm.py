@@ -7,8 +7,8 @@ import pytest
 import standin
 
 from iexworker.errors import SandboxError
-from iexworker.sandbox import npm
-from iexworker.sandbox.npm import Package
+from iexworker.sandbox.network import npm
+from iexworker.sandbox.network.npm import Package
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import standin
 from iexworker.errors import SandboxError
 from iexworker.sandbox.network import tools
 
-FETCH = [sys.executable, "-m", "iexworker.sandbox.tools"]
+FETCH = [sys.executable, "-m", "iexworker.sandbox.network.tools"]
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """What the sandbox is made of and does not bring along: anvil and the PoCo contracts, from npm.
 
 Both are fetched once, into the user's cache, by whoever needs them first.
-`python -m iexworker.sandbox.tools` fetches all of it ahead, as `scripts/setup` does.
+`python -m iexworker.sandbox.network.tools` fetches all of it ahead, as `scripts/setup` does.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iexworker.errors import EXIT_OK, SandboxError
-from iexworker.sandbox import npm
-from iexworker.sandbox.npm import Package
+from iexworker.sandbox.network import npm
+from iexworker.sandbox.network.npm import Package
 
 Say = Callable[[str], None]
 """Tells the user one line about what is going on."""

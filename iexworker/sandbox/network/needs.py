@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from iexworker.errors import SandboxError
-from iexworker.sandbox import image, tools
-from iexworker.sandbox.tools import Say
+from iexworker.sandbox import image
+from iexworker.sandbox.network import tools
+from iexworker.sandbox.network.tools import Say
 
 
 @dataclass(frozen=True, slots=True)
