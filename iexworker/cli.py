@@ -1,7 +1,7 @@
 """The command line: verbs, exit codes, and errors said in words.
 
 Imports wait for the verb that needs them: `--version` and `status` answer before web3 or docker
-could be loaded (design section 6).
+could be loaded.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The control socket: one JSON line asks, one JSON line answers (issue 4, item 7).
+"""The control socket: one JSON line asks, one JSON line answers.
 
 `<base>/<name>/control.sock`, mode 0600, so the file system says who may ask. The server lives in
 the parent's loop and never waits for a client; the client is the command line.

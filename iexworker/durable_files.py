@@ -1,7 +1,7 @@
 """Files that are on the disk when the call returns, whole or not at all.
 
 A file is written beside its place, flushed, renamed over it, and its folder flushed: a power cut
-leaves the old content or the new one, never a part (design, section 4, rule 1).
+leaves the old content or the new one, never a part.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One worker, one wallet, one host: what a second worker runs into (design section 2).
+"""One worker, one wallet, one host: what a second worker runs into.
 
 Three locks, all freed by the system when their holder dies: `flock` on a file in the worker's
 directory, an abstract Unix socket named after the wallet's address (its peer credentials name the

@@ -1,10 +1,11 @@
-"""Trying again: how long to pause between tries, and waits that can be cancelled."""
+"""Trying again: the pauses between tries, loops that try, and waits that can be cancelled."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -19,30 +20,58 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-def pauses() -> Iterator[float]:
-    """Yield the pauses between tries: 1 s doubling to 30 s, each up to a fifth shorter."""
-    pause_s = FIRST_PAUSE_S
+def pauses(
+    first_s: float | None = None, longest_s: float | None = None, shortened: float = 0.2
+) -> Iterator[float]:
+    """Yield the pauses between tries, in seconds: each doubles the last, up to the longest.
+
+    Each is up to the part `shortened` shorter, so that the workers of a pool do not all come back
+    in the same moment. The defaults are 1 s and 30 s.
+    """
+    pause_s = FIRST_PAUSE_S if first_s is None else first_s
     while True:
-        yield pause_s * random.uniform(0.8, 1.0)  # noqa: S311 - jitter, nothing secret
-        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        yield pause_s * random.uniform(1.0 - shortened, 1.0)  # noqa: S311 - jitter, not secret
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S if longest_s is None else longest_s)
 
 
-async def patiently(
+async def until_it_works(
     call: Callable[[], Awaitable[T]],
-    until_s: float,
-    on_error: Callable[[ChainError], None] = lambda _: None,
+    errors: type[Exception] | tuple[type[Exception], ...],
+    on_error: Callable[[Exception], None],
+    until_s: float = math.inf,
 ) -> T:
-    """Try until Unix instant `until_s` while the chain does not answer; raises `ChainError`."""
+    """Call until it returns; each of `errors` is told to `on_error` and followed by a pause.
+
+    An error whose next try would begin past the Unix instant `until_s` is raised, and so is one
+    that `on_error` raises.
+    """
     for pause_s in pauses():
         try:
             return await call()
-        except ChainError as error:
+        except errors as error:
             if time.time() + pause_s >= until_s:
                 raise
             on_error(error)
-            log.warning("chain not read, trying again", extra={"error": str(error)})
         await asyncio.sleep(pause_s)
     raise AssertionError("pauses never end")
+
+
+async def until_true(attempt: Callable[[], Awaitable[bool]], *, at_once: bool = True) -> None:
+    """Call until it returns True, at once or after a first pause; it raises nothing."""
+    pause = pauses()
+    if not at_once:
+        await asyncio.sleep(next(pause))
+    while not await attempt():
+        await asyncio.sleep(next(pause))
+
+
+async def patiently(call: Callable[[], Awaitable[T]], until_s: float) -> T:
+    """Try until Unix instant `until_s` while the chain does not answer; raises `ChainError`."""
+
+    def warn(error: Exception) -> None:
+        log.warning("chain not read, trying again", extra={"error": str(error)})
+
+    return await until_it_works(call, ChainError, warn, until_s)
 
 
 async def wait_at_most(event: asyncio.Event, seconds: float | None) -> None:

@@ -2,7 +2,7 @@
 
 The initial environment of a process can be read in `/proc/PID/environ` for as long as it lives,
 by whoever has its user; deleting a variable does not change that block. So the values are
-overwritten there too, before the first fork (design section 4 rule 9).
+overwritten there too, before the first fork.
 """
 
 from __future__ import annotations

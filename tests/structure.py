@@ -42,7 +42,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
         "chain": "poco",
         "outbox": "poco chain wallet",
         "results": "poco core",
-        "shared": "poco core.messages",
+        "shared": "poco",
         "task": "poco core.messages outbox.ledger",
         "compute": "poco results settings shared",
         "recovery": "task poco core outbox results shared compute.folders",

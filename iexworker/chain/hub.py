@@ -93,10 +93,6 @@ class Hub:
             "eth_getBalance",
         )
 
-    def gas_price(self) -> int:
-        """Return the network's price in wei."""
-        return quantity(self.rpc.call("eth_gasPrice"), "eth_gasPrice")
-
     def nonces(self) -> Nonces:
         """Return the wallet's transaction counts; one that cannot be read is an error, never 0."""
         latest, pending = self._all(nonce_requests(self.wallet))

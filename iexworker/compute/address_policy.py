@@ -1,7 +1,7 @@
 """Which addresses an input may be fetched from: a requester chooses them, on our network.
 
 The name is resolved once and the connection goes to the address that was checked, so that a
-second answer of the name server cannot lead elsewhere (design, section 5, "input URLs").
+second answer of the name server cannot lead elsewhere.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Whose fault a failed download is, and how long we try before we say so.
 
 A contributed error that peers do not share costs the stake: only what is the requester's fault
-may become a result (design, section 4, rule 7).
+may become a result.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from iexworker.errors import DockerError, WorkerError
+from iexworker.retry import pauses
 
 log = logging.getLogger(__name__)
 
@@ -83,8 +84,7 @@ class Patience:
         """
         since: float | None = None
         until: float | None = None
-        pause_s = _FIRST_PAUSE_S
-        while True:
+        for pause_s in pauses(_FIRST_PAUSE_S, _LONGEST_PAUSE_S, shortened=0.0):
             try:
                 return work()
             except (Trouble, DockerError, OSError) as error:
@@ -98,7 +98,7 @@ class Patience:
                 "trying again", extra={"what": what, "error": str(trouble), "pause_s": pause_s}
             )
             self.pause(pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        raise AssertionError("pauses never end")
 
     def _network_since(self, trouble: Trouble, since: float | None) -> float | None:
         """Return when the current run of troubles began for which the other side may be blamed."""

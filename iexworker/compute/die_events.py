@@ -1,7 +1,7 @@
 """The ends of our containers, as the engine announces them on one long-lived stream of events.
 
 The engine tells of a `die` at once, while `wait` and `inspect` learn of it only after the
-network is torn down, 75 ms later (design, section 6, "the docker part").
+network is torn down, 75 ms later.
 """
 
 from __future__ import annotations

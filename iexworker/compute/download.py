@@ -2,7 +2,7 @@
 
 docs/spec/06, section 5.4: redirects are followed within the scheme only, what is below 400 is
 content, an empty body is fine. Ours besides: streaming, time and size limits, and the rules on
-addresses, on each hop. A refusal of ours is never the requester's fault (design, 4, rule 7).
+addresses, on each hop. A refusal of ours is never the requester's fault.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from iexworker.errors import DockerError
 from iexworker.shared import handoff
 from iexworker.shared.channels import Message, Order, Outcome
 from iexworker.shared.handoff import StepOutcome
+from iexworker.shared.limits import PING_FRESH_S
 from iexworker.shared.ring import Stage
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from iexworker.shared.ring import Writer
 
 log = logging.getLogger(__name__)
-
-PING_FRESH_S = 30.0
-"""A ping answered within this time says that our network is not the trouble."""
 
 _RETRY_S = 5.0
 _INSPECT_S = 3.0

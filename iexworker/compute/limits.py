@@ -2,7 +2,7 @@
 
 By default only the CPU weight and the OOM score, which an app's output does not depend on. All
 else changes what apps can observe, and a worker whose output differs from its peers' loses the
-consensus and its stake: the operator must ask for it (design, section 5, "limits").
+consensus and its stake: the operator must ask for it.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ def _login(engine: Engine, credentials: RegistryCredentials) -> dict[str, str] |
 
 
 def blame_for(reason: str, status: int, *, with_credentials: bool) -> Blame:
-    """Return whose fault a refused pull is (design, section 4, rule 7).
+    """Return whose fault a refused pull is.
 
     `status` is the engine's own HTTP status, 0 when the error came within the pull. What cannot
     be told is ours: it costs a task, and no stake.

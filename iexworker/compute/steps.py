@@ -1,8 +1,8 @@
 """The three steps that a slot does for a task, each to its outcome.
 
 An outcome is what `scheduling` reports: statuses and causes by the profile that the task was
-granted under (docs/spec/06, sections 4, 5, 12 and 13), and by whose fault it is (design, section
-4, rule 7). No exception leaves a step but `Cancelled`.
+granted under (docs/spec/06, sections 4, 5, 12 and 13), and by whose fault it is. No exception
+leaves a step but `Cancelled`.
 """
 
 from __future__ import annotations
@@ -288,7 +288,7 @@ class Steps:
         )
 
     def _patience(self) -> Patience:
-        """Return how long to try what is our own fault (design, section 4, rule 7)."""
+        """Return how long to try what is our own fault."""
         return Patience(
             deadline_s=self._task.contribution_deadline_s,
             longest_s=self._task.max_execution_time_s,

@@ -40,7 +40,7 @@ def agree_version(
     """Return the version to show, and why it does not do (empty when it does).
 
     A scheduler names the exact version it wants; by default that is what we show, as long as its
-    major is one that we speak (design section 5, version).
+    major is one that we speak.
     """
     required = configuration.required_version.strip()
     if reported is not None:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from iexworker.core import sockjs, stomp
@@ -22,6 +21,7 @@ from iexworker.core.messages import Notification
 from iexworker.core.transport import CONNECT_TIMEOUT_S, NoAnswer, exchange, new_session
 from iexworker.core.xhr import SessionLost, XhrSession
 from iexworker.json_fields import MalformedMessage
+from iexworker.retry import pauses
 
 OPENING_TIMEOUT_S = 15.0
 """From the first request of a session to its CONNECTED."""
@@ -135,14 +135,17 @@ class NotificationStream:
         """Receive until `stop`, one session after the other with a growing pause between."""
         sender = threading.Thread(target=self._send_forever, name="stream-sender", daemon=True)
         sender.start()
-        pause_s = FIRST_PAUSE_S
+        pause = self._pauses()
         while not self._stopped.is_set():
             ready_for_s = self._live_one_session()
             if ready_for_s >= LONGEST_PAUSE_S:
-                pause_s = FIRST_PAUSE_S
-            self._stopped.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                pause = self._pauses()
+            self._stopped.wait(next(pause))
         sender.join()
+
+    @staticmethod
+    def _pauses() -> Iterator[float]:
+        return pauses(FIRST_PAUSE_S, LONGEST_PAUSE_S, shortened=0.5)
 
     def _live_one_session(self) -> float:
         """Return for how many seconds the session was ready."""

@@ -1,6 +1,6 @@
 """The outbox's part of the journal: every action asked for, every transaction signed.
 
-Written before anything is sent (design section 4 rule 1). The file is the journal's: WAL mode,
+Written before anything is sent. The file is the journal's: WAL mode,
 `synchronous=FULL`, so a statement has reached the disk when it returns. One connection a thread.
 Rows carry the key of chain, contracts and wallet; those of other keys are left alone.
 """

@@ -1,4 +1,4 @@
-"""Sends what must take effect exactly once, whatever crashes in between (design section 4 rule 1).
+"""Sends what must take effect exactly once, whatever crashes in between.
 
 An action is journalled, then its signed bytes with nonce and hash, then these bytes are broadcast,
 and broadcast again, until the chain has decided. `step` is one pass and waits for no receipt.
@@ -97,13 +97,6 @@ class Outbox:
         # What is signed runs its course first.
         return not self._ledger.in_flight(action.key)
 
-    def in_flight(self, task_id: str, kind: ActionKind) -> bool:
-        """Tell whether something of the action is signed whose nonce is not known to be spent.
-
-        A contribution of which this is true counts as made.
-        """
-        return self._ledger.in_flight((task_id, kind))
-
     def abandon(self, task_id: str, kind: ActionKind) -> None:
         """Say that an action is no longer wanted.
 
@@ -138,7 +131,10 @@ class Outbox:
         return self._ledger.entry((task_id, kind))
 
     def forget(self, task_id: str) -> None:
-        """Drop what is kept of a task that has ended."""
+        """Drop what is kept of a task that has ended; what was not signed for it never will be."""
+        for entry in self._ledger.open_entries():
+            if entry.action.task_id == task_id:
+                self.abandon(task_id, entry.action.kind)
         self._ledger.forget(task_id)
 
     def step(self) -> list[Result]:

@@ -1,4 +1,4 @@
-"""What to sign and what to broadcast next, pure (design section 4 rule 1)."""
+"""What to sign and what to broadcast next, pure."""
 
 from __future__ import annotations
 

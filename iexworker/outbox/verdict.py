@@ -1,4 +1,4 @@
-"""What has become of actions and transactions, pure (design section 4 rules 1 and 2)."""
+"""What has become of actions and transactions, pure."""
 
 from __future__ import annotations
 

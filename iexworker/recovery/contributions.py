@@ -1,7 +1,7 @@
 """The wallet's contributions as the chain shows them, as records to go on from.
 
 The authorisation is in the input of our own `contribute`, the digest in the task folder: nothing
-of the scheduler is needed (design section 4 rule 5).
+of the scheduler is needed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Recovery of what is not in the journal, before any work is asked for (design section 4 rule 5).
+"""Recovery of what is not in the journal, before any work is asked for.
 
 Once for a journal that is new to its chain and wallet, or behind them: what the chain shows of us.
 After each return to the scheduler, and after a lost answer: what it has granted and we do not know.
@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from iexworker.errors import JournalDamaged, JournalError, LoginRefused, Unavailable
-from iexworker.retry import pauses
+from iexworker.retry import until_it_works
 
 log = logging.getLogger(__name__)
 
@@ -79,13 +79,10 @@ class Recovery:
         await self.look()
 
     async def _persist(self, work: Work) -> None:
-        for pause_s in pauses():
-            try:
-                await work()
-            except JournalDamaged:
-                raise  # the process is born again and sets it aside
-            except (Unavailable, LoginRefused, JournalError, OSError) as error:
-                log.warning("recovery not done yet, trying again", extra={"error": str(error)})
-                await asyncio.sleep(pause_s)
-            else:
-                return
+        await until_it_works(work, (Unavailable, LoginRefused, JournalError, OSError), _not_yet)
+
+
+def _not_yet(error: Exception) -> None:
+    if isinstance(error, JournalDamaged):
+        raise error  # the process is born again and sets the journal aside
+    log.warning("recovery not done yet, trying again", extra={"error": str(error)})

@@ -43,6 +43,11 @@ class ProxyError(Unavailable):
         super().__init__(message)
         self.status = status
 
+    @property
+    def refused(self) -> bool:
+        """The proxy has answered, and the same request will be answered the same way."""
+        return self.status is not None and self.status < 500
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:

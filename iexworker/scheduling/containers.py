@@ -14,7 +14,7 @@ from typing import Protocol
 from iexworker.compute import names
 from iexworker.compute.engine import Engine
 from iexworker.errors import Unavailable
-from iexworker.retry import pauses
+from iexworker.retry import until_true
 from iexworker.task.replicate import Replicate, Step
 
 log = logging.getLogger(__name__)
@@ -108,10 +108,10 @@ class Sweeper:
         while True:
             await self._left.wait()
             self._left.clear()
-            for pause_s in pauses():
-                await asyncio.sleep(pause_s)
-                if not await self._try():
-                    break
+            await until_true(self._swept, at_once=False)
+
+    async def _swept(self) -> bool:
+        return not await self._try()
 
     async def _try(self) -> str:
         """Look and remove once; return what was in the way, empty when nothing was."""

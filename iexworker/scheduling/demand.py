@@ -70,7 +70,7 @@ class Demand:
         except (SchedulerError, LoginRefused) as error:
             return f"no answer to the request for work: {error}"
         except JournalError as error:
-            # Granted but not on disk: recovery finds it at the scheduler (design section 4 rule 3).
+            # Granted but not on disk: recovery finds it at the scheduler.
             log.error("grant not journalled", extra={"error": str(error)})
             return str(error)
         return ""

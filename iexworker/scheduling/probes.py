@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import time
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from iexworker import machine
 from iexworker.errors import Unavailable
+from iexworker.shared import limits
 from iexworker.shared.board import FactsBoard
 
 if TYPE_CHECKING:
@@ -24,11 +24,8 @@ if TYPE_CHECKING:
 HEAD_EVERY_S = 5.0
 """As upstream polls it (docs/spec/05, 5.4)."""
 HOST_EVERY_S = 10.0
-HEAD_FRESH_S = 60.0
 STAKE_PAUSE_S = 600.0
 """After a deposit that was too low: tasks of other deals may lock less."""
-MIN_FREE_BYTES = 512 * 1024 * 1024
-"""Less, and a task is more likely to fill the disk than to end well."""
 
 log = logging.getLogger(__name__)
 
@@ -111,13 +108,7 @@ class HostProbe:
         )
 
     def _look_at_disk(self) -> str:
-        free = shutil.disk_usage(self._root).free
-        if free >= MIN_FREE_BYTES:
-            return ""
-        return (
-            f"{free // 2**20} MiB free under {self._root}, tasks are asked for from "
-            f"{MIN_FREE_BYTES // 2**20} MiB on: make room"
-        )
+        return limits.free_space(self._root).problem
 
 
 class ChainProbe:
@@ -126,16 +117,14 @@ class ChainProbe:
     def __init__(self, facts: FactsBoard, gateway: ChainGateway) -> None:
         self._facts = facts
         self._gateway = gateway
-        self._seen_s = 0.0
+        self._seen_s: float | None = None
         self._chain = "the chain node has not given a block yet"
         self._gas = ""
         self.block_number = 0
 
     def obstacle(self) -> str:
         """Return why the chain forbids to ask for work, empty when it does not."""
-        if not self._chain and time.monotonic() - self._seen_s > HEAD_FRESH_S:
-            return "the chain node has given no block for a minute"
-        return self._chain or self._gas
+        return self._chain or limits.head_problem(self._seen_s, time.monotonic()) or self._gas
 
     async def run(self) -> None:
         """Look for ever."""

@@ -7,6 +7,7 @@ recovery comes before demand.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -16,13 +17,15 @@ from iexworker.core.session import Terms
 from iexworker.errors import ChainError
 from iexworker.outbox.gas import PriceRule
 from iexworker.recovery.recovery import why_incomplete
-from iexworker.retry import patiently
+from iexworker.retry import patiently, until_it_works
 from iexworker.scheduling.task_loop import Parts, TaskLoop
 from iexworker.shared.channels import Outcome
 from iexworker.task.journal import JOURNAL_NAME
 
 if TYPE_CHECKING:
     from iexworker.scheduling.chain_gateway import ChainGateway
+
+log = logging.getLogger(__name__)
 
 
 class Service:
@@ -83,7 +86,7 @@ class Service:
 
     async def _open_gateway(self, terms: Terms, gateway_class: type[ChainGateway]) -> ChainGateway:
         settings = self._parts.settings
-        return await patiently(
+        return await until_it_works(
             lambda: asyncio.to_thread(
                 gateway_class,
                 terms.chain,
@@ -93,12 +96,15 @@ class Service:
                 settings.pool_address,
                 settings.root / JOURNAL_NAME,
             ),
-            0.0 if self._fail_fast else math.inf,
+            ChainError,
             self._show_chain_error,
         )
 
-    def _show_chain_error(self, error: ChainError) -> None:
+    def _show_chain_error(self, error: Exception) -> None:
+        if self._fail_fast:
+            raise error
         self._parts.facts.set(chain_ok=False, chain_text=str(error))
+        log.error("chain node cannot be used, trying again", extra={"error": str(error)})
 
     async def _why_incomplete(self, gateway: ChainGateway) -> str:
         """Say why the chain may show tasks that the journal lacks, empty when it does not."""

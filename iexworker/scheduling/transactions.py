@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from iexworker.errors import ChainError, JournalError, Unavailable
 from iexworker.outbox.actions import ActionFailed, Pace, Result
 from iexworker.poco.models import ActionKind, ChainReceipt
-from iexworker.retry import patiently, pauses, wait_at_most
+from iexworker.retry import patiently, pauses, until_true, wait_at_most
 from iexworker.scheduling.runner import Runner
 from iexworker.task import events
 from iexworker.task.replicate import Replicate, Step, Work
@@ -123,9 +123,7 @@ class Handovers:
         self._spawn(self._forget(task_id))
 
     async def _persist(self, task_id: str, step: Step) -> None:
-        pause = pauses()
-        while not await self._try(task_id, step):
-            await asyncio.sleep(next(pause))
+        await until_true(lambda: self._try(task_id, step))
         self._under_way.discard((task_id, step))
 
     async def _try(self, task_id: str, step: Step) -> bool:

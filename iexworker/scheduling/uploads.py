@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +14,7 @@ from iexworker.poco.authorization import WorkerpoolAuthorization
 from iexworker.poco.hashing import authorization_hash, lenient_bytes
 from iexworker.poco.models import TaskDescription
 from iexworker.results.proxy import ProxyError, ResultProxy, Upload, proxy_url, upload_and_link
-from iexworker.retry import pauses
+from iexworker.retry import until_it_works
 from iexworker.task.replicate import Replicate
 from iexworker.wallet import Wallet
 
@@ -37,25 +36,28 @@ class Uploads:
 
         A proxy that does not answer is tried until the task's final deadline.
         """
-        pause = pauses()
-        while True:
-            try:
-                return await asyncio.get_running_loop().run_in_executor(
+        loop, task_id = asyncio.get_running_loop(), replicate.task_id
+
+        def again(error: Exception) -> None:
+            if isinstance(error, ProxyError) and error.refused:
+                raise error
+            facts = {"task": task_id, "error": str(error)}
+            log.warning("upload failed, trying again", extra=facts)
+
+        try:
+            return await until_it_works(
+                lambda: loop.run_in_executor(
                     self._threads, self._once, replicate, description, folder
-                )
-            except OSError as error:
-                log.error(
-                    "archive unreadable", extra={"task": replicate.task_id, "error": str(error)}
-                )
-                return ""
-            except ProxyError as error:
-                facts = {"task": replicate.task_id, "error": str(error)}
-                refused = error.status is not None and error.status < 500
-                if refused or time.time() >= description.final_deadline_s:
-                    log.error("upload refused", extra=facts)
-                    return ""
-                log.warning("upload failed, trying again", extra=facts)
-            await asyncio.sleep(next(pause))
+                ),
+                ProxyError,
+                again,
+                description.final_deadline_s,
+            )
+        except OSError as error:
+            log.error("archive unreadable", extra={"task": task_id, "error": str(error)})
+        except ProxyError as error:
+            log.error("upload refused", extra={"task": task_id, "error": str(error)})
+        return ""
 
     def _once(self, replicate: Replicate, description: TaskDescription, folder: Path) -> str:
         terms = self._terms()

@@ -1,4 +1,4 @@
-"""Where a setting's text comes from: environment, password files, TOML files (design section 5).
+"""Where a setting's text comes from: environment, password files, TOML files.
 
 From strongest to weakest: the upstream variable, its `_FILE` twin, `IEXWORKER_*` (and twin),
 `.secrets.toml`, `settings.local.toml`, `settings.toml`. Empty equals unset.

@@ -1,4 +1,4 @@
-"""Queues between processes that survive the death of either end (design section 2).
+"""Queues between processes that survive the death of either end.
 
 A channel has one writer and one reader, and the interface of `multiprocessing.Queue`. It is a
 `SOCK_SEQPACKET` pair made before the first fork and kept by the parent: a message arrives whole

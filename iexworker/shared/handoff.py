@@ -1,6 +1,6 @@
 """What is ordered of a slot and what the slot found, as files of the task's folder.
 
-Messages between `scheduling` and `compute` only wake; the truth is here (design, section 2):
+Messages between `scheduling` and `compute` only wake; the truth is here:
 `order.json` is written before the first order of a task is sent, `outcome-<step>.json` before
 the step's outcome is sent. Both survive a crash of either side.
 """
@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from iexworker import durable_files
-from iexworker.core.messages import Details
 from iexworker.poco.models import DealParams, Profile, TaskDescription
 
 log = logging.getLogger(__name__)
@@ -88,23 +87,6 @@ class StepOutcome:
     """The computed file's callback data, as written by the app."""
     container_ms: int | None = None
     """From start to end of the app container, as this slot saw it; None when it never started."""
-
-    @property
-    def contributable(self) -> bool:
-        """Digest and archive are on disk: there is something to contribute."""
-        return self.digest is not None
-
-    def details(self) -> Details | None:
-        """Return the details of the status update (docs/spec/06, section 12), None without any."""
-        if self.cause is None and self.exit_code is None and not self.with_logs:
-            return None
-        return Details(
-            cause=self.cause,
-            exit_code=self.exit_code,
-            with_logs=self.with_logs,
-            stdout=self.stdout_tail,
-            stderr=self.stderr_tail,
-        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object of `outcome-<step>.json`."""

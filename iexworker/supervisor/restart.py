@@ -1,4 +1,4 @@
-"""When a process that died is born again, and when the whole tree gives up (design section 2).
+"""When a process that died is born again, and when the whole tree gives up.
 
 Pure: instants of a monotonic clock come in as arguments.
 """

@@ -1,4 +1,4 @@
-"""The orderly stop: who leaves first, and until when (design section 4 rule 6).
+"""The orderly stop: who leaves first, and until when.
 
 `scheduling` has most of the grace to finish what can be finished, while the heartbeat keeps the
 scheduler calm and the slots compute; then heartbeat and http; the slots last, which end their

@@ -1,6 +1,6 @@
 """The parent: it makes what the processes share, forks them, and keeps them alive.
 
-One `selectors` loop, no thread, no network, no Docker, no protocol work (design section 2). A
+One `selectors` loop, no thread, no network, no Docker, no protocol work. A
 child that is stopped, stuck or dead never holds it: every send and every read is non-blocking.
 """
 

@@ -1,4 +1,4 @@
-"""Is the worker alive, and can it take work? Judged from the board alone (design section 5).
+"""Is the worker alive, and can it take work? Judged from the board alone.
 
 Liveness follows the local processes only: an outage of others is no reason to restart a worker.
 Readiness follows everything that a task needs, each with its reason in words.
@@ -7,21 +7,17 @@ Readiness follows everything that a task needs, each with its reason in words.
 from __future__ import annotations
 
 import enum
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from iexworker.shared import limits
 from iexworker.shared.board import EntryView, State
 from iexworker.shared.facts import Facts
 from iexworker.web.worker_view import Source
 
-PING_FRESH_S = 30.0
-HEAD_FRESH_S = 60.0
 TICK_FRESH_S = 30.0
-MIN_FREE_BYTES = 10 * 1024 * 1024
-"""As upstream (docs/spec/08, 3.2)."""
 
 _TICKING = ("supervisor", "heartbeat", "scheduling")
 """Whose loops turn at all times; a slot is rightly silent while its container runs."""
@@ -140,7 +136,7 @@ def _scheduler(facts: Facts, now: float) -> Component:
     if facts.last_ping_s is None:
         return _out(facts.ping_text or "no ping answered yet")
     age_s = now - facts.last_ping_s
-    if age_s > PING_FRESH_S:
+    if age_s > limits.PING_FRESH_S:
         return _out(facts.ping_text or f"no ping answered for {age_s:.0f} s")
     return _up(session=facts.session_id)
 
@@ -154,11 +150,8 @@ def _profile(facts: Facts, now: float) -> Component:
 def _chain(facts: Facts, now: float) -> Component:
     if facts.chain_ok is False:
         return _out(facts.chain_text or "the node cannot be used")
-    if facts.last_block_s is None:
-        return _out(facts.chain_text or "no block seen yet")
-    age_s = now - facts.last_block_s
-    if age_s > HEAD_FRESH_S:
-        return _out(facts.chain_text or f"no answer of the node for {age_s:.0f} s")
+    if problem := limits.head_problem(facts.last_block_s, now):
+        return _out(facts.chain_text or problem)
     return _up(block=facts.last_block)
 
 
@@ -189,14 +182,9 @@ def _disk(facts: Facts, directory: Path) -> Component:
     if facts.disk_ok is False:
         return _out(facts.disk_text or "too little room")
     try:
-        usage = shutil.disk_usage(_existing(directory))
+        space = limits.free_space(directory)
     except OSError as error:
         return _out(f"{directory}: {error.strerror}")
-    if usage.free < MIN_FREE_BYTES:
-        return _out(f"{usage.free} bytes free in {directory}, {MIN_FREE_BYTES} needed")
-    return _up(total=usage.total, free=usage.free, threshold=MIN_FREE_BYTES, path=str(directory))
-
-
-def _existing(directory: Path) -> Path:
-    """Return the folder, or the nearest above that exists: it is made by the first task."""
-    return next(path for path in (directory, *directory.parents) if path.exists())
+    if space.problem:
+        return _out(space.problem)
+    return _up(total=space.total, free=space.free, threshold=space.needed, path=str(directory))

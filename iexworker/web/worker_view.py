@@ -34,5 +34,5 @@ class Source:
         return not self.exposure.isdisjoint(("*", endpoint))
 
     def version(self) -> str:
-        """Return the version shown to operators (design section 5)."""
+        """Return the version shown to operators."""
         return self.reported_version or self.board.facts.read().version or DEFAULT_VERSION

@@ -14,9 +14,9 @@ from teeth import shows_teeth
 
 from iexworker.core.messages import Grant
 from iexworker.procs.context import roles
-from iexworker.scheduling import probes
 from iexworker.scheduling.demand import Demand, Market
 from iexworker.scheduling.probes import ChainProbe
+from iexworker.shared import limits
 from iexworker.shared.board import Board
 
 
@@ -60,7 +60,7 @@ async def node_stands_still(stage: Stage) -> None:
     demand = Market9x(stage)
     await demand.probe.look()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probes, "HEAD_FRESH_S", 0.05)
+        patch.setattr(limits, "HEAD_FRESH_S", 0.05)
         await stage.rest(0.1)
         await demand.probe.look()
         assert not await demand.watch(0.1)

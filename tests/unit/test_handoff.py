@@ -54,25 +54,6 @@ def test_writing_leaves_no_other_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["outcome-app.json"]
 
 
-def test_details_carry_what_the_outcome_says() -> None:
-    assert handoff.StepOutcome(TASK, "app", 1, ok=True).details() is None
-    failed = handoff.StepOutcome(TASK, "app", 1, ok=False, cause="APP_IMAGE_DOWNLOAD_FAILED")
-    details = failed.details()
-    assert details is not None and details.to_json()["computeLogs"] is None
-    computed = handoff.StepOutcome(
-        TASK, "compute", 1, ok=True, exit_code=3, with_logs=True, stdout_tail="out"
-    )
-    details = computed.details()
-    assert details is not None
-    assert details.to_json()["exitCode"] == 3
-    assert details.to_json()["computeLogs"] == {"stdout": "out"}
-
-
-def test_only_an_outcome_with_a_digest_can_be_contributed() -> None:
-    assert not handoff.StepOutcome(TASK, "compute", 1, ok=True).contributable
-    assert handoff.StepOutcome(TASK, "compute", 1, ok=True, digest="0x00").contributable
-
-
 def test_a_tail_is_counted_in_utf16_units() -> None:
     assert handoff.tail("short") == "short"
     assert handoff.tail("x" + "a" * handoff.LOG_TAIL) == "a" * handoff.LOG_TAIL

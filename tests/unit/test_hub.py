@@ -128,7 +128,6 @@ def test_the_node_s_own_facts_are_read(hub: Hub, node: NodeServer) -> None:
     assert hub.head() == Head(42, 100)
     assert hub.block_number() == 42
     assert hub.balance() == 16
-    assert hub.gas_price() == 5
     assert hub.nonces() == Nonces(7, 9)
 
 

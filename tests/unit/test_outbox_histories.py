@@ -22,7 +22,7 @@ pytest_plugins = ["outboxbench"]
 
 
 class Histories(RuleBasedStateMachine):
-    """Random faults against the promises of design section 4 rule 1."""
+    """Random faults against what the outbox promises."""
 
     tasks = st.integers(1, 4).map(task)
 

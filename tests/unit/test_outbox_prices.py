@@ -241,6 +241,14 @@ def test_an_abandoned_action_that_was_not_signed_ends_at_once(bench: Bench) -> N
     assert bench.signed == []
 
 
+def test_an_action_that_was_not_signed_before_its_task_ended_never_is(bench: Bench) -> None:
+    bench.outbox.submit(contribute(task(1)))
+    bench.outbox.forget(task(1))
+
+    assert [type(one) for one in bench.outbox.step()] == [ActionFailed]
+    assert bench.signed == []
+
+
 def test_an_abandoned_action_that_is_wanted_again_is_done(bench: Bench) -> None:
     bench.outbox.submit(contribute(task(1)))
     bench.outbox.abandon(task(1), ActionKind.CONTRIBUTE)
@@ -253,7 +261,7 @@ def test_the_nonce_of_an_abandoned_action_goes_to_the_next_one(bench: Bench) -> 
     bench.outbox.submit(contribute(task(1)))
     bench.outbox.step()
     bench.outbox.abandon(task(1), ActionKind.CONTRIBUTE)
-    assert bench.outbox.in_flight(task(1), ActionKind.CONTRIBUTE)
+    assert bench.ledger.in_flight((task(1), ActionKind.CONTRIBUTE))
     bench.outbox.submit(contribute(task(2)))
 
     results = bench.turn(2)

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
+from iexworker import retry
 from iexworker.errors import ChainError, JournalDamaged, JournalError, SchedulerError
-from iexworker.recovery import recovery
 from iexworker.recovery.recovery import Recovery, why_incomplete
 
 NEW = "the journal is new here"
@@ -22,7 +22,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
         while True:
             yield 0.001
 
-    monkeypatch.setattr(recovery, "pauses", pauses)
+    monkeypatch.setattr(retry, "pauses", pauses)
 
 
 class Searches:

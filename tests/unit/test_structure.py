@@ -52,7 +52,7 @@ def test_an_import_that_the_table_lacks_is_named_with_file_and_line(
     ("source", "target"),
     [
         ("task.journal", "outbox.ledger"),
-        ("shared.handoff", "core.messages"),
+        ("results.proxy", "core.transport"),
         ("procs.scheduling", "scheduling.service"),
         ("poco.models", "errors"),
         ("poco.models", "poco.hashing"),

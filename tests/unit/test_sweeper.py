@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from lifekit import granted
 
+from iexworker import retry
 from iexworker.errors import DockerError
-from iexworker.scheduling import containers
 from iexworker.scheduling.containers import Sweeper, computing
 from iexworker.task.replicate import Redo, Replicate, Step, Work
 
@@ -47,7 +47,7 @@ class Engine:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(containers, "pauses", lambda: iter([0.001] * 10_000))
+    monkeypatch.setattr(retry, "pauses", lambda: iter([0.001] * 10_000))
 
 
 def play(made: Sweeper, scene: Callable[[], Coroutine[None, None, None]]) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from webworker import NOW_S, WebWorker
 
+from iexworker.shared import limits
 from iexworker.shared.board import State
-from iexworker.web import health
 
 V3 = "application/vnd.spring-boot.actuator.v3+json"
 
@@ -126,7 +126,7 @@ def test_a_worker_with_all_it_needs_is_ready(ready: WebWorker) -> None:
         ({"chain_ok": False}, "chain", "the node cannot be used"),
         ({"chain_ok": False, "chain_text": "chain 7, not 134"}, "chain", "chain 7, not 134"),
         ({"last_block_s": None}, "chain", "no block seen yet"),
-        ({"last_block_s": NOW_S - 61}, "chain", "no answer of the node for 61 s"),
+        ({"last_block_s": NOW_S - 61}, "chain", "the chain node has given no new block for 61 s"),
         ({"docker_ok": False, "docker_text": "no socket"}, "docker", "no socket"),
         ({"docker_ok": None}, "docker", "Docker has not been checked yet"),
         ({"gas_ok": False}, "gas", "the wallet's balance is not usable"),
@@ -179,9 +179,9 @@ def test_an_unknown_component_is_404(worker: WebWorker) -> None:
 def test_a_full_disk_is_told_with_its_figures(
     ready: WebWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "MIN_FREE_BYTES", 2**62)
+    monkeypatch.setattr(limits.FreeSpace, "needed", 2**62)
     reason = readiness(ready)[2]["disk"]
-    assert reason.endswith(f"{2**62} needed")
+    assert f"work is asked for from {2**42} MiB on: make room" in reason
 
 
 def test_a_folder_to_be_made_is_judged_by_the_one_above(tmp_path: Path) -> None:
