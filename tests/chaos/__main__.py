@@ -10,9 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-import soak
-import table
-from arena import Arena
+from tests.chaos import reliability_table, soak
+from tests.chaos.faulty_network import Arena
 
 
 def main() -> int:
@@ -28,7 +27,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores the first
         signal.signal(number, signal.default_int_handler)
     if options.table:
-        return 0 if table.fill(options.seed, options.hours, options.only) else 1
+        return 0 if reliability_table.fill(options.seed, options.hours, options.only) else 1
     return 0 if _soak(options.profile, options.tasks, options.seed) else 1
 
 

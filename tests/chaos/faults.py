@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from arena import ROLE, Arena, Partner
-from liveworker import LiveWorker, eventually
-from proxy import FAULTS, Mood
-
 from iexworker.sandbox.chain.sender import GAS_PRICE_WEI
+from tests.chaos.faulty_network import ROLE, Arena, Partner
+from tests.helpers.fault_proxy import FAULTS, Mood
+from tests.helpers.live_worker import LiveWorker, eventually
 
 CLOCK_JUMPS_S = (600, -3600)
 """The first is less than the time to contribute, past which nothing is begun by either clock."""

@@ -11,10 +11,9 @@ import signal
 import time
 from dataclasses import dataclass
 
-from liveworker import LiveWorker, Stage, alive, eventually
-
 from iexworker.sandbox.chain.history import task as task_of
 from iexworker.task.replicate import STATUSES, Step, Work
+from tests.helpers.live_worker import LiveWorker, Stage, alive, eventually
 
 TREE = "tree"
 TARGETS = ("scheduling", "compute-0", TREE)

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import kills
-from arena import ROLE, SWEPT_S, Arena
-from faults import Fault, Scene, all_faults
-from liveworker import LiveWorker, alive, eventually
+from tests.chaos import kills
+from tests.chaos.faults import Fault, Scene, all_faults
+from tests.chaos.faulty_network import ROLE, SWEPT_S, Arena
+from tests.helpers.live_worker import LiveWorker, alive, eventually
 
 EVERY_S = 10.0
 SLOTS = 2

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from kills import Case, cases, run
-from liveworker import Stage
+
+from tests.chaos.kills import Case, cases, run
+from tests.helpers.live_worker import Stage
 
 LANES = 4
 

@@ -11,12 +11,11 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 
-import pairs
 import pytest
-import soak
-import table
-from arena import Arena
-from trials import PROFILES, Trial, chain_trials, machine_trials, needed_trials, run
+
+from tests.chaos import pairwise, reliability_table, soak
+from tests.chaos.faulty_network import Arena
+from tests.chaos.trials import PROFILES, Trial, chain_trials, machine_trials, needed_trials, run
 
 SHORT = 8
 
@@ -24,7 +23,7 @@ SHORT = 8
 def _seed() -> int:
     """Return the seed of this run; without a wish it is the commit's, so that each has its own."""
     wanted = os.environ.get("IEXWORKER_CHAOS_SEED")
-    return int(wanted) if wanted else zlib.crc32(table.commit().encode()) % 10**6
+    return int(wanted) if wanted else zlib.crc32(reliability_table.commit().encode()) % 10**6
 
 
 SEED = _seed()
@@ -75,9 +74,9 @@ def test_no_task_of_a_short_soak_is_lost_or_done_twice(arena: Arena, seed: int) 
 
 def test_every_two_values_meet_in_a_pairwise_set() -> None:
     factors = {"a": ["1", "2", "3"], "b": ["x", "y"], "c": ["p", "q", "r", "s"]}
-    cases = pairs.pairwise(factors, SEED)
+    cases = pairwise.pairwise(factors, SEED)
     for one, other in (("a", "b"), ("a", "c"), ("b", "c")):
         met = {(case[one], case[other]) for case in cases}
         assert len(met) == len(factors[one]) * len(factors[other])
     assert len(cases) < 24
-    assert cases == pairs.pairwise(factors, SEED)
+    assert cases == pairwise.pairwise(factors, SEED)

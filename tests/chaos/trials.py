@@ -12,14 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import kills
-from arena import ROLE, SWEPT_S, Arena, Partner
-from faults import ROLES, Fault, Scene, all_faults, chain_faults, machine_faults
-from liveworker import SHORT_CATEGORY, alive, eventually
-from pairs import pairwise
-from proxy import FAULTS, Mood
-
 from iexworker.task.replicate import STATUSES, Step
+from tests.chaos import kills
+from tests.chaos.faults import ROLES, Fault, Scene, all_faults, chain_faults, machine_faults
+from tests.chaos.faulty_network import ROLE, SWEPT_S, Arena, Partner
+from tests.chaos.pairwise import pairwise
+from tests.helpers.fault_proxy import FAULTS, Mood
+from tests.helpers.live_worker import SHORT_CATEGORY, alive, eventually
 
 PATIENCE_S = 100.0
 POINT_S = 60.0

@@ -10,10 +10,10 @@ import shutil
 import time
 
 import pytest
-from process import Containers, Place, Scenario, play
-from teeth import patience_s, shows_teeth
 
 from iexworker.scheduling.task_loop import TaskLoop
+from tests.hazards.helpers.hazard_check import patience_s, shows_teeth
+from tests.hazards.helpers.scheduling_process import Containers, Place, Scenario, play
 
 SLOW_S = 0.5
 

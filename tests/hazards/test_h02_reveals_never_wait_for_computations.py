@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from stage import POLL_S, Stage, play
-from teeth import shows_teeth
 
 from iexworker.scheduling.effects import EffectExecutor
 from iexworker.scheduling.transactions import Handovers
 from iexworker.task.events import DoStep
 from iexworker.task.replicate import Replicate, Step, Work
+from tests.hazards.helpers.hazard_check import shows_teeth
+from tests.hazards.helpers.scheduling_harness import POLL_S, Stage, play
 
 THREADS = 8
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from stage import Scenario, Stage, play
-from teeth import shows_teeth
 
 from iexworker.core.messages import NotificationType
 from iexworker.sandbox.scheduler.models import Task
@@ -18,6 +16,8 @@ from iexworker.task import lifecycle
 from iexworker.task.events import Event, NotMined
 from iexworker.task.replicate import Replicate, Step
 from iexworker.task.transitions import Change, abort
+from tests.hazards.helpers.hazard_check import shows_teeth
+from tests.hazards.helpers.scheduling_harness import Scenario, Stage, play
 
 
 async def contributed(stage: Stage) -> Task:

@@ -10,11 +10,7 @@ import queue
 import threading
 import time
 
-import fakecore
 import pytest
-import teeth
-from stage import Scenario, Stage, play
-from teeth import patience_s, shows_teeth
 
 from iexworker.core.stream import NotificationStream
 from iexworker.sandbox.scheduler.models import Task
@@ -22,6 +18,10 @@ from iexworker.task import lifecycle
 from iexworker.task.events import Observed
 from iexworker.task.replicate import Replicate
 from iexworker.task.transitions import Change
+from tests.hazards.helpers import hazard_check
+from tests.hazards.helpers.hazard_check import patience_s, shows_teeth
+from tests.hazards.helpers.scheduling_harness import Scenario, Stage, play
+from tests.helpers import fake_scheduler
 
 TOPIC = "0x" + "01" * 32
 
@@ -69,7 +69,7 @@ def test_a_task_whose_pushes_are_lost_completes(scenario: Scenario) -> None:
 
 
 def subscribed_too_early() -> None:
-    with fakecore.running() as core:
+    with fake_scheduler.running() as core:
         stream = NotificationStream(core.url, lambda _: None, lambda _: None)
         stream.subscribe(TOPIC)
         receiver = threading.Thread(target=stream.run)
@@ -82,7 +82,7 @@ def subscribed_too_early() -> None:
 
 
 def subscribed_on_a_dead_connection() -> None:
-    with fakecore.running() as core:
+    with fake_scheduler.running() as core:
         found, lost = threading.Event(), threading.Event()
         stream = NotificationStream(
             core.url, lambda _: None, lambda ready: (found if ready else lost).set()
@@ -92,7 +92,7 @@ def subscribed_on_a_dead_connection() -> None:
         try:
             first = core.session()
             assert found.wait(patience_s())
-            first.lines.put(fakecore.RESET)
+            first.lines.put(fake_scheduler.RESET)
             assert lost.wait(patience_s())
             stream.subscribe(TOPIC)
             expect_subscription(core.session())
@@ -101,7 +101,7 @@ def subscribed_on_a_dead_connection() -> None:
             receiver.join()
 
 
-def expect_subscription(session: fakecore.Session) -> None:
+def expect_subscription(session: fake_scheduler.Session) -> None:
     """Wait for the SUBSCRIBE of a new session."""
     until_s = time.monotonic() + patience_s()
     while True:
@@ -128,5 +128,5 @@ def only_on_a_connection_that_stands(patch: pytest.MonkeyPatch) -> None:
     "scenario",
     [subscribed_too_early, subscribed_on_a_dead_connection],
 )
-def test_a_subscription_reaches_the_next_session(scenario: teeth.Scenario) -> None:
+def test_a_subscription_reaches_the_next_session(scenario: hazard_check.Scenario) -> None:
     shows_teeth(scenario, only_on_a_connection_that_stands)

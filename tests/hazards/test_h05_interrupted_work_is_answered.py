@@ -9,12 +9,12 @@ import shutil
 from collections.abc import Callable
 
 import pytest
-from stage import Scenario, Stage, play
-from teeth import shows_teeth
 
 from iexworker.task import lifecycle
 from iexworker.task.replicate import Replicate, Step
 from iexworker.task.transitions import Change
+from tests.hazards.helpers.hazard_check import shows_teeth
+from tests.hazards.helpers.scheduling_harness import Scenario, Stage, play
 
 
 async def lost_everything(stage: Stage) -> None:

@@ -5,15 +5,15 @@ Ours is answered: `START_FAILED` with the cause, which frees the slot, then `ABO
 
 from __future__ import annotations
 
-import process
 import pytest
-from stage import Scenario, Stage, play
-from teeth import shows_teeth
 
 from iexworker.scheduling import task_loop
 from iexworker.scheduling.effects import EffectExecutor
 from iexworker.task.events import DoStep, StepDone
 from iexworker.task.replicate import Replicate, Step
+from tests.hazards.helpers import scheduling_process
+from tests.hazards.helpers.hazard_check import shows_teeth
+from tests.hazards.helpers.scheduling_harness import Scenario, Stage, play
 
 
 async def bad_signature(stage: Stage) -> None:
@@ -63,7 +63,7 @@ def test_a_grant_that_cannot_be_used_is_answered_and_frees_its_slot(scenario: Sc
     shows_teeth(lambda: play(scenario), upstream)
 
 
-def lost_answer(place: process.Place) -> None:
+def lost_answer(place: scheduling_process.Place) -> None:
     place.core.loses_grants = True
     task = place.buy()
     place.start()
@@ -77,4 +77,4 @@ def forget_what_was_not_read(patch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_grant_whose_answer_is_lost_is_looked_for() -> None:
-    shows_teeth(lambda: process.play(lost_answer), forget_what_was_not_read)
+    shows_teeth(lambda: scheduling_process.play(lost_answer), forget_what_was_not_read)

@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from stage import Scenario, Stage, play
-from teeth import shows_teeth
 
 from iexworker.errors import JournalError
 from iexworker.scheduling import effects
@@ -21,6 +19,8 @@ from iexworker.task import lifecycle
 from iexworker.task.events import Answered, DoStep, Observed
 from iexworker.task.replicate import Replicate, Step, Update
 from iexworker.task.transitions import Change
+from tests.hazards.helpers.hazard_check import shows_teeth
+from tests.hazards.helpers.scheduling_harness import Scenario, Stage, play
 
 
 class Surprise(Exception):

@@ -6,11 +6,11 @@ Ours are sent whatever the node does, and the contribution waits for it.
 from __future__ import annotations
 
 import pytest
-from stage import Stage, play
-from teeth import shows_teeth
 
 from iexworker.errors import ChainError
 from iexworker.scheduling.effects import EffectExecutor
+from tests.hazards.helpers.hazard_check import shows_teeth
+from tests.hazards.helpers.scheduling_harness import Stage, play
 
 
 async def scenario(stage: Stage) -> None:

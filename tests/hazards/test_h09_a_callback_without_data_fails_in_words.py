@@ -13,9 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import taskdata
-from enginekit import make_settings
-from teeth import Scenario, shows_teeth
 
 from iexworker.compute import output
 from iexworker.compute.cancellation import Cancellation
@@ -26,9 +23,12 @@ from iexworker.poco.models import Profile, TaskDescription
 from iexworker.results import digest
 from iexworker.shared.handoff import StepOutcome, TaskOrder
 from iexworker.task.replicate import CONTRIBUTABLE_CAUSES
+from tests.hazards.helpers.hazard_check import Scenario, shows_teeth
+from tests.helpers import task_descriptions
+from tests.helpers.docker_harness import make_settings
 
 CALLBACK = "0x" + "ca" * 20
-BAD_IMAGE = taskdata.description(callback=CALLBACK, app_type="NOT DOCKER")
+BAD_IMAGE = task_descriptions.description(callback=CALLBACK, app_type="NOT DOCKER")
 
 
 @dataclass

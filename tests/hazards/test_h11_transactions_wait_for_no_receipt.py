@@ -13,9 +13,6 @@ from contextlib import contextmanager, suppress
 
 import pytest
 from eth_abi.abi import encode
-from nodeserver import Fault, serving
-from pocketchain import BLOCK_TIME_S, CHAIN_ID, HUB, START_S, WALLET, PocketChain, contribute, task
-from teeth import shows_teeth
 
 from iexworker.chain import rpc
 from iexworker.chain.hub import Hub
@@ -34,6 +31,18 @@ from iexworker.outbox.plan import Move
 from iexworker.outbox.situation import ChainFacts, Policy
 from iexworker.outbox.verdict import Done, Over
 from iexworker.poco.models import ChainConfiguration
+from tests.hazards.helpers.hazard_check import shows_teeth
+from tests.helpers.fake_chain import (
+    BLOCK_TIME_S,
+    CHAIN_ID,
+    HUB,
+    START_S,
+    WALLET,
+    PocketChain,
+    contribute,
+    task,
+)
+from tests.helpers.fake_node import Fault, serving
 
 CONFIGURATION = ChainConfiguration(CHAIN_ID, HUB, "http://node", True, BLOCK_TIME_S)
 UPSTREAM_POLLS = 12

@@ -8,15 +8,15 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from sandboxkit import TIMEREF_S
-from stage import POLL_S, Scenario, Stage, play
-from teeth import shows_teeth
 
 from iexworker.core.messages import NotificationType
 from iexworker.sandbox.scheduler.models import Task
 from iexworker.scheduling.effects import EffectExecutor
 from iexworker.scheduling.runner import Runner
 from iexworker.task.events import Notified
+from tests.hazards.helpers.hazard_check import shows_teeth
+from tests.hazards.helpers.scheduling_harness import POLL_S, Scenario, Stage, play
+from tests.helpers.sandbox_pool import TIMEREF_S
 
 NEVER = 10**9
 

@@ -6,11 +6,11 @@ Ours goes on with its other tasks and reveals as soon as it is given gas money.
 from __future__ import annotations
 
 import pytest
-from stage import Stage, leave, play
-from teeth import shows_teeth
 
 from iexworker.scheduling.transactions import Handovers
 from iexworker.task.replicate import Step
+from tests.hazards.helpers.hazard_check import shows_teeth
+from tests.hazards.helpers.scheduling_harness import Stage, leave, play
 
 
 async def scenario(stage: Stage) -> None:

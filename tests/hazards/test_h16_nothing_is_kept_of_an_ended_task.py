@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 import pytest
-from stage import Stage, play
-from teeth import shows_teeth
 
 from iexworker.scheduling.effects import EffectExecutor
 from iexworker.scheduling.runner import Runner
+from tests.hazards.helpers.hazard_check import shows_teeth
+from tests.hazards.helpers.scheduling_harness import Stage, play
 
 DEPTH = 6
 

@@ -6,8 +6,6 @@ Ours removes everything else, and answers.
 from __future__ import annotations
 
 import pytest
-from stage import Scenario, Stage, play
-from teeth import shows_teeth
 
 from iexworker.errors import Unavailable
 from iexworker.sandbox.scheduler.models import Task
@@ -15,6 +13,8 @@ from iexworker.scheduling import effects
 from iexworker.scheduling.effects import EffectExecutor
 from iexworker.task.events import DoStep, StepDone
 from iexworker.task.replicate import Replicate
+from tests.hazards.helpers.hazard_check import shows_teeth
+from tests.hazards.helpers.scheduling_harness import Scenario, Stage, play
 
 
 async def docker_is_gone(stage: Stage) -> None:

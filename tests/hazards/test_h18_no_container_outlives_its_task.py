@@ -14,17 +14,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from enginekit import (
-    ADDRESS,
-    Bench,
-    image_of_this_run,
-    make_settings,
-    new_task,
-    new_wallet,
-    remove_containers,
-)
-from lifekit import granted
-from teeth import patience_s, shows_teeth
 
 from iexworker.compute import names
 from iexworker.compute.cancellation import Cancellation, Cancelled
@@ -33,6 +22,17 @@ from iexworker.compute.die_events import DieEvents
 from iexworker.compute.engine import ContainerSpec, Engine
 from iexworker.compute.streams import Capture
 from iexworker.scheduling.containers import EngineContainers, Sweeper
+from tests.hazards.helpers.hazard_check import patience_s, shows_teeth
+from tests.helpers.docker_harness import (
+    ADDRESS,
+    Bench,
+    image_of_this_run,
+    make_settings,
+    new_task,
+    new_wallet,
+    remove_containers,
+)
+from tests.helpers.lifecycle_driver import granted
 
 pytestmark = pytest.mark.docker
 

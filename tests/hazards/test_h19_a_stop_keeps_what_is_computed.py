@@ -8,11 +8,11 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from process import Place, play
-from teeth import shows_teeth
 
 from iexworker.compute.folders import TaskFolder
 from iexworker.procs.scheduling import Scheduling
+from tests.hazards.helpers.hazard_check import shows_teeth
+from tests.hazards.helpers.scheduling_process import Place, play
 
 
 def scenario(place: Place) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from stage import Scenario, Stage, play
-from teeth import shows_teeth
 
 from iexworker import retry
 from iexworker.scheduling import status_updates
+from tests.hazards.helpers.hazard_check import shows_teeth
+from tests.hazards.helpers.scheduling_harness import Scenario, Stage, play
 
 WATCHED_S = 0.4
 

@@ -9,13 +9,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from scripted import Reply, Request, running
-from teeth import patience_s, shows_teeth
 
 from iexworker.core.client import SchedulerClient
 from iexworker.core.login import Tokens, log_in
 from iexworker.errors import SchedulerError
 from iexworker.wallet import Wallet
+from tests.hazards.helpers.hazard_check import patience_s, shows_teeth
+from tests.helpers.scripted_server import Reply, Request, running
 
 WALLET = Wallet(b"\7" * 32)
 CHALLENGE = f"GET /workers/challenge?walletAddress={WALLET.address}"

@@ -9,14 +9,14 @@ import asyncio
 from typing import Any
 
 import pytest
-from stage import Stage, play
-from teeth import shows_teeth
 
 from iexworker.core.client import SchedulerClient
 from iexworker.procs.context import roles
 from iexworker.scheduling.connection import Connection, SchedulerLink
 from iexworker.scheduling.status_updates import StatusUpdates
 from iexworker.shared.board import Board
+from tests.hazards.helpers.hazard_check import shows_teeth
+from tests.hazards.helpers.scheduling_harness import Stage, play
 
 TURNS = 6
 """In so many turns of the loop a sender has begun to wait."""

@@ -9,8 +9,6 @@ import asyncio
 import contextlib
 
 import pytest
-from stage import POLL_S, Scenario, Stage, play
-from teeth import shows_teeth
 
 from iexworker.core.messages import Grant
 from iexworker.procs.context import roles
@@ -18,6 +16,8 @@ from iexworker.scheduling.demand import Demand, Market
 from iexworker.scheduling.probes import ChainProbe
 from iexworker.shared import limits
 from iexworker.shared.board import Board
+from tests.hazards.helpers.hazard_check import shows_teeth
+from tests.hazards.helpers.scheduling_harness import POLL_S, Scenario, Stage, play
 
 
 class Market9x:

@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from unittest.mock import patch
 
 import pytest
-from process import Place, play
-from sandboxkit import ALICE, Pool
-from teeth import shows_teeth
 
 from iexworker.recovery import lost_grants
 from iexworker.sandbox.scheduler.models import Task
 from iexworker.task.replicate import Replicate
+from tests.hazards.helpers.hazard_check import shows_teeth
+from tests.hazards.helpers.scheduling_process import Place, play
+from tests.helpers.sandbox_pool import ALICE, Pool
 
 LOOKS = 2
 """How often it is looked whether to ask is harmless, before we believe that it waits."""

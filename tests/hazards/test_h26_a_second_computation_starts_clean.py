@@ -10,14 +10,14 @@ import tempfile
 from pathlib import Path
 
 import pytest
-import taskdata
-from teeth import Scenario, shows_teeth
 
 from iexworker.compute import output
 from iexworker.compute.folders import TaskFolder
 from iexworker.results import digest
+from tests.hazards.helpers.hazard_check import Scenario, shows_teeth
+from tests.helpers import task_descriptions
 
-TASK = taskdata.description()
+TASK = task_descriptions.description()
 
 
 def again() -> None:

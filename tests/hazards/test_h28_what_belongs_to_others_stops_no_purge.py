@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from stage import Stage, play
-from teeth import Upstream, shows_teeth
 
 from iexworker.compute import folders
 from iexworker.compute.folders import TaskFolder
@@ -21,6 +19,8 @@ from iexworker.sandbox.scheduler.models import Task
 from iexworker.scheduling.effects import EffectExecutor
 from iexworker.task.events import DoStep, StepDone
 from iexworker.task.replicate import Replicate, Step
+from tests.hazards.helpers.hazard_check import Upstream, shows_teeth
+from tests.hazards.helpers.scheduling_harness import Stage, play
 
 NOBODY = 65534
 

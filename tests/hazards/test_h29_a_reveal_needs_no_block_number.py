@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from stage import Stage, play
-from teeth import shows_teeth
 
 from iexworker.core.messages import NotificationType
 from iexworker.task import lifecycle
 from iexworker.task.events import Notified
 from iexworker.task.replicate import Replicate
 from iexworker.task.transitions import Change, abort
+from tests.hazards.helpers.hazard_check import shows_teeth
+from tests.hazards.helpers.scheduling_harness import Stage, play
 
 
 async def scenario(stage: Stage) -> None:

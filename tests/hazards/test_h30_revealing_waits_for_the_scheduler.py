@@ -6,15 +6,15 @@ Ours reveals on the chain at once and holds the two statuses until the scheduler
 from __future__ import annotations
 
 import pytest
-from sandboxkit import BOB
-from slotwork import DIGEST
-from stage import Stage, play
-from teeth import shows_teeth
 
 from iexworker.poco.hashing import result_hash
 from iexworker.sandbox.scheduler.models import Task
 from iexworker.task import lifecycle
 from iexworker.task.replicate import Replicate, Update
+from tests.hazards.helpers.hazard_check import shows_teeth
+from tests.hazards.helpers.scheduling_harness import Stage, play
+from tests.hazards.helpers.scripted_slot import DIGEST
+from tests.helpers.sandbox_pool import BOB
 
 
 async def scenario(stage: Stage) -> None:

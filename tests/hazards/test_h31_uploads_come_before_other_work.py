@@ -10,9 +10,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from sandboxkit import BOB, CAROL
-from stage import POLL_S, Stage, play
-from teeth import shows_teeth
 
 from iexworker.core.messages import ReplicateStatus
 from iexworker.sandbox.scheduler.models import Task
@@ -21,6 +18,9 @@ from iexworker.task import chain_rules, lifecycle, transitions
 from iexworker.task.events import DoStep
 from iexworker.task.replicate import Replicate, Step, Update, Work
 from iexworker.task.transitions import Change
+from tests.hazards.helpers.hazard_check import shows_teeth
+from tests.hazards.helpers.scheduling_harness import POLL_S, Stage, play
+from tests.helpers.sandbox_pool import BOB, CAROL
 
 AWAY_S = 100
 CLOCK_S = 120

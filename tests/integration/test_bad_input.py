@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from crowd import Crowd, served
-from liveworker import SHORT_CATEGORY, Stage
+
+from tests.helpers.live_worker import SHORT_CATEGORY, Stage
+from tests.integration.helpers.concurrent_tasks import Crowd, served
 
 pytestmark = [
     pytest.mark.docker,

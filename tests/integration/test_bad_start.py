@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from liveworker import LiveWorker, Stage, eventually
-from middleman import Middleman, Said
 
 from iexworker.core import sockjs, stomp
 from iexworker.errors import (
@@ -21,6 +19,8 @@ from iexworker.errors import (
     EXIT_REFUSED,
     EXIT_UNAVAILABLE,
 )
+from tests.helpers.live_worker import LiveWorker, Stage, eventually
+from tests.integration.helpers.http_proxy import Middleman, Said
 
 pytestmark = [
     pytest.mark.docker,

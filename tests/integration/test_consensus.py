@@ -10,11 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from crowd import Crowd, served
-from liveworker import SHORT_CATEGORY, LiveWorker, Stage, eventually
 
 from iexworker.sandbox.chain import deals, history
 from iexworker.sandbox.network.worker_env import WORKERS
+from tests.helpers.live_worker import SHORT_CATEGORY, LiveWorker, Stage, eventually
+from tests.integration.helpers.concurrent_tasks import Crowd, served
 
 pytestmark = [
     pytest.mark.docker,

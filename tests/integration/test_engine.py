@@ -9,7 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from enginekit import (
+
+from iexworker.compute import names
+from iexworker.compute.cancellation import Cancellation, Cancelled
+from iexworker.compute.container import NO_EXIT, ContainerRunner, Run, RunStatus
+from iexworker.compute.die_events import DieEvents
+from iexworker.compute.engine import ContainerSpec, Engine, EngineRefused
+from iexworker.compute.streams import Capture
+from iexworker.errors import DockerError
+from tests.helpers.docker_harness import (
     ADDRESS,
     Bench,
     Relay,
@@ -20,15 +28,7 @@ from enginekit import (
     remove_containers,
 )
 
-from iexworker.compute import names
-from iexworker.compute.cancellation import Cancellation, Cancelled
-from iexworker.compute.container import NO_EXIT, ContainerRunner, Run, RunStatus
-from iexworker.compute.die_events import DieEvents
-from iexworker.compute.engine import ContainerSpec, Engine, EngineRefused
-from iexworker.compute.streams import Capture
-from iexworker.errors import DockerError
-
-pytest_plugins = ["enginekit"]
+pytest_plugins = ["tests.helpers.docker_harness"]
 pytestmark = pytest.mark.docker
 
 

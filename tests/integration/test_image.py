@@ -13,11 +13,11 @@ from typing import Any
 
 import docker
 import pytest
-from deployed import CHECKOUT, DEPLOY, Deployed, compose_command
-from liveworker import Stage, eventually
 
 from iexworker.sandbox import image
 from iexworker.sandbox.demo.worker import docker_network
+from tests.helpers.live_worker import Stage, eventually
+from tests.integration.helpers.deployed_worker import CHECKOUT, DEPLOY, Deployed, compose_command
 
 MOST_BYTES = 220_000_000
 """With Debian's Python below; what it really has, scripts/image prints."""

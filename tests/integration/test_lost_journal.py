@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from liveworker import LiveWorker, Stage, alive, eventually
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "chaos"))
-
-from kills import TREE, Case, contributions, strike
 
 from iexworker import wallet as wallets
 from iexworker.core.client import SchedulerClient
 from iexworker.core.login import Tokens
+from tests.chaos.kills import TREE, Case, contributions, strike
+from tests.helpers.live_worker import LiveWorker, Stage, alive, eventually
 
 pytestmark = [
     pytest.mark.docker,

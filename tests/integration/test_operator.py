@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from liveworker import LiveWorker, Stage, eventually
+
+from tests.helpers.live_worker import LiveWorker, Stage, eventually
 
 pytestmark = [
     pytest.mark.docker,

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from anvilchain import FREE, PAID, Anvil, Worker, anvil, digest
 
 from iexworker.outbox.actions import ActionFailed, ActionMined, ActionState
 from iexworker.outbox.evidence import BroadcastAnswer
@@ -15,6 +14,7 @@ from iexworker.outbox.situation import WATCH_BLOCKS
 from iexworker.outbox.transaction import Draft, hash_of
 from iexworker.poco.hashing import result_hash
 from iexworker.poco.models import ActionKind, ContributionStatus, Profile, TaskStatus
+from tests.integration.helpers.anvil_chain import FREE, PAID, Anvil, Worker, anvil, digest
 
 pytestmark = pytest.mark.chain
 

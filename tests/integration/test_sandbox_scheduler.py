@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 import requests
-from sandboxserver import CATEGORIES, TIMERS, Server, make_network
-from tinyworker import TinyWorker
 
 from iexworker.sandbox.chain import chain as sandbox_chain
 from iexworker.sandbox.chain.chain import LocalChain
 from iexworker.sandbox.chain.deals import Purchase, buy
 from iexworker.sandbox.network.network import Network
 from iexworker.sandbox.network.processes import Child
+from tests.integration.helpers.minimal_worker import TinyWorker
+from tests.integration.helpers.sandbox_server import CATEGORIES, TIMERS, Server, make_network
 
 pytestmark = pytest.mark.chain
 

@@ -17,10 +17,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from crowd import served
 from eth_account.messages import encode_defunct
 from eth_utils.crypto import keccak
-from liveworker import LiveWorker, Stage, eventually
 
 from iexworker.errors import SandboxError
 from iexworker.sandbox import cli, image, stack
@@ -31,6 +29,8 @@ from iexworker.sandbox.network.network import Network
 from iexworker.sandbox.network.processes import Child, Records
 from iexworker.sandbox.proxy.ipfs import Store
 from iexworker.sandbox.scheduler import explain
+from tests.helpers.live_worker import LiveWorker, Stage, eventually
+from tests.integration.helpers.concurrent_tasks import served
 
 pytestmark = [pytest.mark.chain, pytest.mark.docker]
 

@@ -15,12 +15,12 @@ import psutil
 import pytest
 import requests
 from eth_account import Account
-from liveworker import LiveWorker, Stage, eventually
 
 from iexworker.control import SOCKET_NAME
 from iexworker.errors import EXIT_REFUSED
 from iexworker.sandbox.network.network import KEYSTORE_PASSWORD
 from iexworker.settings.table import TABLE, listed_registry_entries, registry_entries
+from tests.helpers.live_worker import LiveWorker, Stage, eventually
 
 pytestmark = [
     pytest.mark.docker,

@@ -15,15 +15,6 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import pytest
-from enginekit import (
-    DIGEST_OF_A,
-    WRITE_RESULT,
-    Bench,
-    eventually,
-    make_settings,
-    new_wallet,
-    remove_containers,
-)
 
 from iexworker.compute import names
 from iexworker.compute.engine import Engine
@@ -46,8 +37,17 @@ from iexworker.shared.channels import (
     Token,
 )
 from iexworker.shared.ring import Ring
+from tests.helpers.docker_harness import (
+    DIGEST_OF_A,
+    WRITE_RESULT,
+    Bench,
+    eventually,
+    make_settings,
+    new_wallet,
+    remove_containers,
+)
 
-pytest_plugins = ["enginekit"]
+pytest_plugins = ["tests.helpers.docker_harness"]
 pytestmark = pytest.mark.docker
 
 ROLE = compute_role(0)

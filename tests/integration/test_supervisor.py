@@ -20,8 +20,9 @@ import pytest
 
 from iexworker.control import ask
 from iexworker.errors import WorkerError
+from tests.helpers import fake_tree
 
-TREE = Path(__file__).with_name("fake_tree.py")
+TREE = Path(fake_tree.__file__)
 ROLES = ["scheduling", "http", "heartbeat", "compute-0", "compute-1"]
 PATIENCE_S = 20.0
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from deployed import DEPLOY, Deployed
-from liveworker import Stage, alive, eventually
 
 from iexworker.errors import EXIT_CONFIG
+from tests.helpers.live_worker import Stage, alive, eventually
+from tests.integration.helpers.deployed_worker import DEPLOY, Deployed
 
 pytestmark = [
     pytest.mark.docker,

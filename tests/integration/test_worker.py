@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from liveworker import LiveWorker, Stage, alive, eventually
 
 from iexworker.sandbox.chain import history
 from iexworker.sandbox.proxy import result
+from tests.helpers.live_worker import LiveWorker, Stage, alive, eventually
 
 pytestmark = [
     pytest.mark.docker,

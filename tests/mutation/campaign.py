@@ -13,17 +13,16 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
-import chapter
-import mutants
-from bench import ROOT, STATE, TESTS, Bench, Outcome, Unusable
-from chapter import Tried
-from mutants import Mutant
+from tests.mutation import mutants, report
+from tests.mutation.mutant_runner import ROOT, STATE, TESTS, Bench, Outcome, Unusable
+from tests.mutation.mutants import Mutant
+from tests.mutation.report import Tried
 
 DOCUMENT = ROOT / "docs" / "reliability.md"
 REASONS = ROOT / "tests" / "mutation" / "survivors.toml"
 SAMPLE = 400
 """How many mutants docs/reliability.md tells of."""
-TESTED = ("iexworker", "tests/unit", "tests/conftest.py", "tests/mutation")
+TESTED = ("iexworker", "tests/helpers", "tests/unit", "tests/conftest.py", "tests/mutation")
 
 
 def main() -> int:
@@ -54,8 +53,8 @@ def main() -> int:
         return 0  # a part of the sample has no score
     if options.mutants == SAMPLE:
         _write(results, options.seed)
-    print(f"{chapter.score(results):.1%} noticed, at least {chapter.BAR:.0%} are wanted")
-    return 0 if chapter.score(results) >= chapter.BAR else 1
+    print(f"{report.score(results):.1%} noticed, at least {report.BAR:.0%} are wanted")
+    return 0 if report.score(results) >= report.BAR else 1
 
 
 def _try(missing: list[Mutant], record: Record, jobs: int) -> None:
@@ -81,24 +80,24 @@ def _try(missing: list[Mutant], record: Record, jobs: int) -> None:
 
 def _tell(results: list[Tried]) -> str:
     """Print fates and survivors, and return the survivors as JSON."""
-    reasons = chapter.read_reasons(REASONS)
-    for name, count, killed, timeouts, survived in chapter.summary(results):
+    reasons = report.read_reasons(REASONS)
+    for name, count, killed, timeouts, survived in report.summary(results):
         print(f"{name:20} {count:4} {killed:4} killed {timeouts:3} timeouts {survived:3} survived")
-    left = chapter.survivors(results)
-    rows = [{**asdict(item), "reason": chapter.reason(item, reasons)} for item in left]
+    left = report.survivors(results)
+    rows = [{**asdict(item), "reason": report.reason(item, reasons)} for item in left]
     for row in rows:
         print("{module}:{line} {was}  ->  {becomes}  [{reason}]".format(**row))
     return json.dumps(rows, indent=1) + "\n"
 
 
 def _write(results: list[Tried], seed: int) -> None:
-    section = chapter.text(results, chapter.read_reasons(REASONS), seed, _commit())
-    DOCUMENT.write_text(chapter.put(DOCUMENT.read_text(), section))
+    section = report.text(results, report.read_reasons(REASONS), seed, _commit())
+    DOCUMENT.write_text(report.put(DOCUMENT.read_text(), section))
 
 
 def _commit() -> str:
     """Return the commit that is tested, marked where files differ from it."""
-    changed = _git("status", "--porcelain", "--", "iexworker", "tests/unit")
+    changed = _git("status", "--porcelain", "--", "iexworker", "tests/helpers", "tests/unit")
     return _git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
 
 

@@ -14,9 +14,10 @@ import pytest
 
 from iexworker import __version__, cli
 from iexworker.control import NotRunning, ask
+from tests.helpers import fake_tree
 
 PYTHON = [sys.executable, "-m", "iexworker"]
-FAKE_TREE = Path(__file__).parents[1] / "integration" / "fake_tree.py"
+FAKE_TREE = Path(fake_tree.__file__)
 
 
 @pytest.fixture

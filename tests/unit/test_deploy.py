@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families as families
-from webworker import WebWorker
 
 from iexworker import errors
 from iexworker.sandbox.demo.worker import PORT
 from iexworker.settings import model
 from iexworker.settings.checks import known_variables
 from iexworker.web.health import examine
+from tests.unit.helpers.web_worker import WebWorker
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import structure
-from structure import Import
+from tests import structure
+from tests.structure import Import
 
 
 def _import(source: str, target: str) -> Import:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from loader import FOLDER, divergences, raw_cases
+
+from tests.vectors.helpers.loader import FOLDER, divergences, raw_cases
 
 ONLY_TEE = {"chain-enclave-config"}
 """Copied now, tested when TEE tasks are built."""

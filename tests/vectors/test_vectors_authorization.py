@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from loader import Case, cases
 
 from iexworker.poco import hashing
 from iexworker.poco.authorization import (
@@ -11,6 +10,7 @@ from iexworker.poco.authorization import (
     refusal,
 )
 from iexworker.wallet import Wallet
+from tests.vectors.helpers.loader import Case, cases
 
 
 @pytest.mark.parametrize("case", cases("chain-workerpool-authorization"))

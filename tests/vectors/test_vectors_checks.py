@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from loader import Case, cases
 
 from iexworker.poco import preflight
 from iexworker.poco.models import (
@@ -15,6 +14,7 @@ from iexworker.poco.models import (
     Profile,
     TaskStatus,
 )
+from tests.vectors.helpers.loader import Case, cases
 
 WALLET = "0x1a69b2eb604db8eba185df03ea4f5288dcbbd248"
 TASK = "0xe06c86d6bb750dbd9be9e002482854b3b3f21550dbe37236767b9cac29e3ce28"

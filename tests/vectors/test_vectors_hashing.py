@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from loader import Case, cases
 
 from iexworker.poco import hashing
+from tests.vectors.helpers.loader import Case, cases
 
 
 @pytest.mark.parametrize("case", cases("chain-lenient-hex"))

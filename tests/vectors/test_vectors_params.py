@@ -3,10 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from loader import Case, cases
 
 from iexworker.poco import params
 from iexworker.poco.models import DealParams, Profile
+from tests.vectors.helpers.loader import Case, cases
 
 PROFILES = {"8.5": Profile.V8, "9.x": Profile.V9}
 

@@ -4,12 +4,12 @@ import json
 
 import pytest
 from eth_account.messages import encode_typed_data
-from loader import Case, cases
 
 from iexworker.errors import WalletError
 from iexworker.poco.hashing import concatenate_and_hash, hex_text, keccak, lenient_bytes
 from iexworker.poco.signatures import recover_message_hash
 from iexworker.wallet import Wallet, open_keystore
+from tests.vectors.helpers.loader import Case, cases
 
 
 def wallet_of(private_key: str) -> Wallet:

@@ -3,7 +3,6 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import pytest
-from loader import Case, cases
 
 from iexworker.outbox import gas
 from iexworker.outbox.gas import PriceRule
@@ -11,6 +10,7 @@ from iexworker.outbox.transaction import Draft, hash_of
 from iexworker.poco import abi, receipts
 from iexworker.poco.models import ActionKind
 from iexworker.wallet import Wallet
+from tests.vectors.helpers.loader import Case, cases
 
 
 @pytest.mark.parametrize("case", cases("chain-calldata"))

@@ -4,7 +4,6 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from loader import Case, cases
 
 from iexworker.poco import abi
 from iexworker.poco.models import (
@@ -17,6 +16,7 @@ from iexworker.poco.models import (
     needs_enclave_challenge,
     tee_framework,
 )
+from tests.vectors.helpers.loader import Case, cases
 
 STATUS_NAMES = {ContributionStatus.PROVED: "REVEALED"}
 

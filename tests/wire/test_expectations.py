@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from divergence import Divergence, amend
-from expectations import Asked, Expectations
-from runscript import WALLET, Event, Script, recorded
-
 from iexworker.poco.hashing import keccak, lenient_bytes
 from iexworker.wallet import Wallet
+from tests.wire.helpers.divergences import Divergence, amend
+from tests.wire.helpers.expectations import Asked, Expectations
+from tests.wire.helpers.run_script import WALLET, Event, Script, recorded
 
 PING = {"content-type": "application/json", "accept": "*/*"}
 STANDARD = "0x7befe564fcb5158da7b74269ffdb4289a9d1e3afcc36c0c561c53850a5f7ede0"

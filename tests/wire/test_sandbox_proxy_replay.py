@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from replayed import MovableClock, load
 from web3 import Web3
 
 from iexworker.sandbox.endpoint import Request
@@ -29,6 +28,7 @@ from iexworker.sandbox.scheduler.interfaces import (
     ContributionStatus,
 )
 from iexworker.sandbox.scheduler.models import ZERO_ADDRESS, Deal, Profile
+from tests.wire.helpers.replayed_recording import MovableClock, load
 
 OWNER = "0x15d34aaf54267db7d7c367839aaf71a00a2c6a65"
 

@@ -15,7 +15,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from coincurve import PrivateKey
-from replayed import BEFORE_S, MovableClock, Shadow, Stage, StagedChain, StagedResults
 
 from iexworker.core import stomp
 from iexworker.poco.signatures import address_of
@@ -30,6 +29,14 @@ from iexworker.sandbox.scheduler.replicates import Verdict
 from iexworker.sandbox.scheduler.routes import scheduler_routes
 from iexworker.sandbox.scheduler.scheduler import Addresses, Scheduler
 from iexworker.sandbox.scheduler.store import Book
+from tests.wire.helpers.replayed_recording import (
+    BEFORE_S,
+    MovableClock,
+    Shadow,
+    Stage,
+    StagedChain,
+    StagedResults,
+)
 
 SCHEDULER_KEY = bytes.fromhex("47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a")
 """Of account 4 of the public development mnemonic, which owned the recorded workerpools."""

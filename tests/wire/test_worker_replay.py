@@ -18,15 +18,18 @@ from pathlib import Path
 
 import pytest
 from eth_account import Account
-from replayserver import ReplayServer
-from replayworker import amended
-from runscript import RUNS, WIRE
+
+from tests.wire.helpers import replay_worker
+from tests.wire.helpers.replay_server import ReplayServer
+from tests.wire.helpers.replay_worker import amended
+from tests.wire.helpers.run_script import RUNS
 
 KEY = "8b3a350cf5c34c9194ca85829a2df0ec3153be0318b5e2d3348e872092edffba"
 """Of account 5 of the public development mnemonic, which every recorded worker had."""
 PATIENCE_S = 30.0
 """Without anything that happens; in the middle of a busy machine."""
 POLL_S = 0.05
+CHECKOUT = Path(__file__).parents[2]
 
 
 class Replay:
@@ -62,10 +65,18 @@ class Replay:
         return (self.folder / "worker.log").read_text()
 
     def _start(self, start: int) -> None:
-        module = WIRE / "replayworker.py"
         with (self.folder / "worker.log").open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, module, self.run, str(start), self.server.url, self.folder],
+                [
+                    sys.executable,
+                    "-m",
+                    replay_worker.__name__,
+                    self.run,
+                    str(start),
+                    self.server.url,
+                    self.folder,
+                ],
+                cwd=CHECKOUT,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from enginekit import DIGEST_OF_A, PROFILES, WRITE_RESULT
-from stepworld import NO_IMAGE, V8, V9, World
 
 from iexworker.compute.cancellation import Cancelled
 from iexworker.compute.engine import Engine
@@ -20,8 +18,10 @@ from iexworker.sandbox.network import ports
 from iexworker.sandbox.network.registry import HOST, LOGIN, Registry
 from iexworker.settings.model import RegistryCredentials
 from iexworker.shared.handoff import StepOutcome
+from tests.helpers.docker_harness import DIGEST_OF_A, PROFILES, WRITE_RESULT
+from tests.integration.helpers.step_harness import NO_IMAGE, V8, V9, World
 
-pytest_plugins = ["enginekit", "stepworld"]
+pytest_plugins = ["tests.helpers.docker_harness", "tests.integration.helpers.step_harness"]
 pytestmark = pytest.mark.docker
 
 

@@ -11,15 +11,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from enginekit import ADDRESS, DIGEST_OF_A, PROFILES, RESULT, WRITE_RESULT, Relay, eventually
-from stepworld import V8, V9, World, http_server
 
 from iexworker.compute.cancellation import Cancelled
 from iexworker.compute.engine import Engine
 from iexworker.poco.models import DealParams, Profile
 from iexworker.shared.handoff import StepOutcome
+from tests.helpers.docker_harness import (
+    ADDRESS,
+    DIGEST_OF_A,
+    PROFILES,
+    RESULT,
+    WRITE_RESULT,
+    Relay,
+    eventually,
+)
+from tests.integration.helpers.step_harness import V8, V9, World, http_server
 
-pytest_plugins = ["enginekit", "stepworld"]
+pytest_plugins = ["tests.helpers.docker_harness", "tests.integration.helpers.step_harness"]
 pytestmark = pytest.mark.docker
 
 

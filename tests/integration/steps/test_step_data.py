@@ -6,13 +6,13 @@ import hashlib
 from typing import Any
 
 import pytest
-from enginekit import PROFILES
-from stepworld import World, http_server
 
 from iexworker.poco.models import DealParams, Profile, TaskDescription
 from iexworker.shared.handoff import StepOutcome
+from tests.helpers.docker_harness import PROFILES
+from tests.integration.helpers.step_harness import World, http_server
 
-pytest_plugins = ["enginekit", "stepworld"]
+pytest_plugins = ["tests.helpers.docker_harness", "tests.integration.helpers.step_harness"]
 pytestmark = pytest.mark.docker
 
 
