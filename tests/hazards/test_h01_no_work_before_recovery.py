@@ -12,41 +12,46 @@ import time
 import pytest
 
 from iexworker.scheduling.task_loop import TaskLoop
-from tests.hazards.helpers.hazard_check import patience_s, shows_teeth
-from tests.hazards.helpers.scheduling_process import Containers, Place, Scenario, play
+from tests.hazards.helpers.hazard_check import fails_only_upstreams_way, patience_s
+from tests.hazards.helpers.scheduling_process import (
+    Containers,
+    Scenario,
+    SchedulingProcess,
+    run_scenario,
+)
 
 SLOW_S = 0.5
 
 
-def slow_recovery(place: Place) -> None:
-    first = place.buy(1)
-    place.held.add("compute")
-    place.start()
-    place.comes_to(first, "COMPUTING")
-    place.stop()
-    place.held.clear()
-    second = place.buy(2)
+def slow_recovery(process: SchedulingProcess) -> None:
+    first = process.buy(1)
+    process.held.add("compute")
+    process.start()
+    process.comes_to(first, "COMPUTING")
+    process.stop()
+    process.held.clear()
+    second = process.buy(2)
     granted: list[bool] = []
 
     def recover_slowly() -> None:
         time.sleep(SLOW_S)
-        granted.append(bool(place.statuses(second)))
+        granted.append(bool(process.statuses(second)))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Containers, "reconciling", staticmethod(recover_slowly))
-        place.start()
-        place.completes(first)
-        place.completes(second)
+        process.start()
+        process.completes(first)
+        process.completes(second)
     assert granted == [False], "a task was granted before recovery was done"
 
 
-def unknown_folder(place: Place) -> None:
-    task = place.buy()
-    kept = place.files("0x" + "ab" * 32).root / "result"
+def unknown_folder(process: SchedulingProcess) -> None:
+    task = process.buy()
+    kept = process.files("0x" + "ab" * 32).root / "result"
     kept.parent.mkdir()
     kept.touch()
-    place.start()
-    place.completes(task)
+    process.start()
+    process.completes(task)
     assert kept.exists()
 
 
@@ -77,4 +82,4 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
     [slow_recovery, unknown_folder],
 )
 def test_a_start_recovers_first_and_deletes_nothing(scenario: Scenario) -> None:
-    shows_teeth(lambda: play(scenario, slots=2), upstream)
+    fails_only_upstreams_way(lambda: run_scenario(scenario, slots=2), upstream)

@@ -14,23 +14,23 @@ from iexworker.scheduling.effects import EffectExecutor
 from iexworker.scheduling.transactions import Handovers
 from iexworker.task.events import DoStep
 from iexworker.task.replicate import Replicate, Step, Work
-from tests.hazards.helpers.hazard_check import shows_teeth
-from tests.hazards.helpers.scheduling_harness import POLL_S, Stage, play
+from tests.hazards.helpers.hazard_check import fails_only_upstreams_way
+from tests.hazards.helpers.scheduling_harness import POLL_S, SchedulingHarness, run_scenario
 
 THREADS = 8
 
 
-async def scenario(stage: Stage) -> None:
-    stage.node.mines = False
-    first = stage.grant(1)
-    await stage.until(lambda: bool(stage.node.asked_for), "the contribution is handed over")
-    stage.held.add("compute")
-    others = [stage.grant(number) for number in range(2, THREADS + 3)]
-    await stage.until(lambda: len(stage.docker.running) >= THREADS - 1, "the others compute")
-    stage.node.mines = True
-    await stage.comes_to(first, "REVEALED")
+async def scenario(harness: SchedulingHarness) -> None:
+    harness.node.mines = False
+    first = harness.grant(1)
+    await harness.until(lambda: bool(harness.node.asked_for), "the contribution is handed over")
+    harness.held.add("compute")
+    others = [harness.grant(number) for number in range(2, THREADS + 3)]
+    await harness.until(lambda: len(harness.docker.running) >= THREADS - 1, "the others compute")
+    harness.node.mines = True
+    await harness.comes_to(first, "REVEALED")
     for task in others:
-        await stage.comes_to(task, "COMPUTING")
+        await harness.comes_to(task, "COMPUTING")
 
 
 def upstream(patch: pytest.MonkeyPatch) -> None:
@@ -60,4 +60,4 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_reveal_goes_out_while_more_tasks_compute_than_upstream_has_threads() -> None:
-    shows_teeth(lambda: play(scenario, slots=THREADS + 2), upstream)
+    fails_only_upstreams_way(lambda: run_scenario(scenario, slots=THREADS + 2), upstream)

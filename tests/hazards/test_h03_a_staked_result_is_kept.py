@@ -16,60 +16,62 @@ from iexworker.task import lifecycle
 from iexworker.task.events import Event, NotMined
 from iexworker.task.replicate import Replicate, Step
 from iexworker.task.transitions import Change, abort
-from tests.hazards.helpers.hazard_check import shows_teeth
-from tests.hazards.helpers.scheduling_harness import Scenario, Stage, play
+from tests.hazards.helpers.hazard_check import fails_only_upstreams_way
+from tests.hazards.helpers.scheduling_harness import Scenario, SchedulingHarness, run_scenario
 
 
-async def contributed(stage: Stage) -> Task:
+async def contributed(harness: SchedulingHarness) -> Task:
     """Bring a task to the reveal, which is not mined yet."""
-    task = stage.grant()
-    await stage.until(lambda: bool(stage.node.asked_for), "contribution handed over")
-    await stage.comes_to(task, "CONTRIBUTED")
-    stage.node.mines = False
+    task = harness.grant()
+    await harness.until(lambda: bool(harness.node.asked_for), "contribution handed over")
+    await harness.comes_to(task, "CONTRIBUTED")
+    harness.node.mines = False
     return task
 
 
-async def abort_without_reason(stage: Stage) -> None:
-    stage.node.mines = False
-    task = stage.grant()
-    await stage.until(lambda: bool(stage.node.asked_for), "contribution handed over")
-    stage.push(task, NotificationType.PLEASE_ABORT)
-    await stage.rest()
-    stage.node.mines = True
-    await stage.completes(task)
+async def abort_without_reason(harness: SchedulingHarness) -> None:
+    harness.node.mines = False
+    task = harness.grant()
+    await harness.until(lambda: bool(harness.node.asked_for), "contribution handed over")
+    harness.push(task, NotificationType.PLEASE_ABORT)
+    await harness.rest()
+    harness.node.mines = True
+    await harness.completes(task)
 
 
-async def refused_contributed(stage: Stage) -> None:
-    stage.refuses.add("CONTRIBUTED")
-    task = stage.grant()
-    await stage.until(lambda: stage.posts.count((task.task_id, "CONTRIBUTED")) > 1, "sent again")
-    stage.refuses.clear()
-    await stage.completes(task)
+async def refused_contributed(harness: SchedulingHarness) -> None:
+    harness.refuses.add("CONTRIBUTED")
+    task = harness.grant()
+    await harness.until(
+        lambda: harness.posts.count((task.task_id, "CONTRIBUTED")) > 1, "sent again"
+    )
+    harness.refuses.clear()
+    await harness.completes(task)
 
 
-async def refused_revealed(stage: Stage) -> None:
-    stage.refuses.add("REVEALED")
-    task = stage.grant()
-    await stage.until(lambda: stage.posts.count((task.task_id, "REVEALED")) > 1, "sent again")
-    stage.refuses.clear()
-    await stage.completes(task)
+async def refused_revealed(harness: SchedulingHarness) -> None:
+    harness.refuses.add("REVEALED")
+    task = harness.grant()
+    await harness.until(lambda: harness.posts.count((task.task_id, "REVEALED")) > 1, "sent again")
+    harness.refuses.clear()
+    await harness.completes(task)
 
 
-async def duplicate_reveal(stage: Stage) -> None:
-    stage.upload_hangs = True
-    task = stage.grant()
-    await stage.until(lambda: bool(stage.begun_uploads), "the upload begins")
-    stage.push(task, NotificationType.PLEASE_REVEAL)
-    await stage.rest()
-    stage.upload_hangs = False
-    await stage.completes(task)
+async def duplicate_reveal(harness: SchedulingHarness) -> None:
+    harness.upload_hangs = True
+    task = harness.grant()
+    await harness.until(lambda: bool(harness.begun_uploads), "the upload begins")
+    harness.push(task, NotificationType.PLEASE_REVEAL)
+    await harness.rest()
+    harness.upload_hangs = False
+    await harness.completes(task)
 
 
-async def failed_reveal(stage: Stage) -> None:
-    task = await contributed(stage)
-    stage.runner.apply(task.task_id, NotMined(Step.REVEAL, "CHAIN_RECEIPT_NOT_VALID"))
-    stage.node.mines = True
-    await stage.completes(task)
+async def failed_reveal(harness: SchedulingHarness) -> None:
+    task = await contributed(harness)
+    harness.runner.apply(task.task_id, NotMined(Step.REVEAL, "CHAIN_RECEIPT_NOT_VALID"))
+    harness.node.mines = True
+    await harness.completes(task)
 
 
 def upstream(patch: pytest.MonkeyPatch) -> None:
@@ -95,4 +97,4 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
     [abort_without_reason, refused_contributed, refused_revealed, duplicate_reveal, failed_reveal],
 )
 def test_a_contributed_task_completes_all_the_same(scenario: Scenario) -> None:
-    shows_teeth(lambda: play(scenario), upstream)
+    fails_only_upstreams_way(lambda: run_scenario(scenario), upstream)

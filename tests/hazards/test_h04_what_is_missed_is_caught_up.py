@@ -19,34 +19,34 @@ from iexworker.task.events import Observed
 from iexworker.task.replicate import Replicate
 from iexworker.task.transitions import Change
 from tests.hazards.helpers import hazard_check
-from tests.hazards.helpers.hazard_check import patience_s, shows_teeth
-from tests.hazards.helpers.scheduling_harness import Scenario, Stage, play
+from tests.hazards.helpers.hazard_check import fails_only_upstreams_way, patience_s
+from tests.hazards.helpers.scheduling_harness import Scenario, SchedulingHarness, run_scenario
 from tests.helpers import fake_scheduler
 
 TOPIC = "0x" + "01" * 32
 
 
-async def deaf_from_the_grant_on(stage: Stage) -> None:
-    stage.hears = False
-    await stage.completes(stage.grant())
+async def deaf_from_the_grant_on(harness: SchedulingHarness) -> None:
+    harness.hears = False
+    await harness.completes(harness.grant())
 
 
-async def deaf_between_contribution_and_reveal(stage: Stage) -> None:
-    task = await contributed(stage)
-    stage.hears = False
-    stage.node.sticks = False
-    await stage.comes_to(task, "REVEALED")
-    stage.hears = True
-    await stage.completes(task)
+async def deaf_between_contribution_and_reveal(harness: SchedulingHarness) -> None:
+    task = await contributed(harness)
+    harness.hears = False
+    harness.node.sticks = False
+    await harness.comes_to(task, "REVEALED")
+    harness.hears = True
+    await harness.completes(task)
 
 
-async def contributed(stage: Stage) -> Task:
-    stage.node.mines = False
-    task = stage.grant()
-    await stage.until(lambda: bool(stage.node.asked_for), "contribution handed over")
-    stage.node.sticks = stage.node.mines = True
-    stage.hears = False
-    await stage.comes_to(task, "CONTRIBUTED")
+async def contributed(harness: SchedulingHarness) -> Task:
+    harness.node.mines = False
+    task = harness.grant()
+    await harness.until(lambda: bool(harness.node.asked_for), "contribution handed over")
+    harness.node.sticks = harness.node.mines = True
+    harness.hears = False
+    await harness.comes_to(task, "CONTRIBUTED")
     return task
 
 
@@ -65,37 +65,37 @@ def only_what_is_pushed(patch: pytest.MonkeyPatch) -> None:
     [deaf_from_the_grant_on, deaf_between_contribution_and_reveal],
 )
 def test_a_task_whose_pushes_are_lost_completes(scenario: Scenario) -> None:
-    shows_teeth(lambda: play(scenario), only_what_is_pushed)
+    fails_only_upstreams_way(lambda: run_scenario(scenario), only_what_is_pushed)
 
 
 def subscribed_too_early() -> None:
-    with fake_scheduler.running() as core:
-        stream = NotificationStream(core.url, lambda _: None, lambda _: None)
+    with fake_scheduler.running() as scheduler:
+        stream = NotificationStream(scheduler.url, lambda _: None, lambda _: None)
         stream.subscribe(TOPIC)
         receiver = threading.Thread(target=stream.run)
         receiver.start()
         try:
-            expect_subscription(core.session())
+            expect_subscription(scheduler.session())
         finally:
             stream.stop()
             receiver.join()
 
 
 def subscribed_on_a_dead_connection() -> None:
-    with fake_scheduler.running() as core:
+    with fake_scheduler.running() as scheduler:
         found, lost = threading.Event(), threading.Event()
         stream = NotificationStream(
-            core.url, lambda _: None, lambda ready: (found if ready else lost).set()
+            scheduler.url, lambda _: None, lambda ready: (found if ready else lost).set()
         )
         receiver = threading.Thread(target=stream.run)
         receiver.start()
         try:
-            first = core.session()
+            first = scheduler.session()
             assert found.wait(patience_s())
             first.lines.put(fake_scheduler.RESET)
             assert lost.wait(patience_s())
             stream.subscribe(TOPIC)
-            expect_subscription(core.session())
+            expect_subscription(scheduler.session())
         finally:
             stream.stop()
             receiver.join()
@@ -129,4 +129,4 @@ def only_on_a_connection_that_stands(patch: pytest.MonkeyPatch) -> None:
     [subscribed_too_early, subscribed_on_a_dead_connection],
 )
 def test_a_subscription_reaches_the_next_session(scenario: hazard_check.Scenario) -> None:
-    shows_teeth(scenario, only_on_a_connection_that_stands)
+    fails_only_upstreams_way(scenario, only_on_a_connection_that_stands)

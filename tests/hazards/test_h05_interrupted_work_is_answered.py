@@ -13,38 +13,38 @@ import pytest
 from iexworker.task import lifecycle
 from iexworker.task.replicate import Replicate, Step
 from iexworker.task.transitions import Change
-from tests.hazards.helpers.hazard_check import shows_teeth
-from tests.hazards.helpers.scheduling_harness import Scenario, Stage, play
+from tests.hazards.helpers.hazard_check import fails_only_upstreams_way
+from tests.hazards.helpers.scheduling_harness import Scenario, SchedulingHarness, run_scenario
 
 
-async def lost_everything(stage: Stage) -> None:
-    stage.held.add("compute")
-    task = stage.grant(1)
-    await stage.computes(task)
-    await stage.crash()
-    shutil.rmtree(stage.folder_of(task.task_id))
-    stage.docker.running.clear()
-    stage.held.clear()
-    await stage.start()
-    await stage.comes_to(task, "COMPUTED")
-    assert stage.pool.scheduler.computing(stage.wallet.address) == []
-    await stage.completes(task, stage.grant(2))
+async def lost_everything(harness: SchedulingHarness) -> None:
+    harness.held.add("compute")
+    task = harness.grant(1)
+    await harness.computes(task)
+    await harness.crash()
+    shutil.rmtree(harness.folder_of(task.task_id))
+    harness.docker.running.clear()
+    harness.held.clear()
+    await harness.start()
+    await harness.comes_to(task, "COMPUTED")
+    assert harness.pool.scheduler.computing(harness.wallet.address) == []
+    await harness.completes(task, harness.grant(2))
 
 
-async def crashed_at_each_step(stage: Stage) -> None:
+async def crashed_at_each_step(harness: SchedulingHarness) -> None:
     for number, step in enumerate(("app", "data", "compute"), start=1):
-        stage.held.add(step)
-        task = stage.grant(number)
-        await stage.until(ordered(stage, step), step)
-        await stage.crash()
-        stage.held.clear()
-        await stage.start()
-        await stage.completes(task)
+        harness.held.add(step)
+        task = harness.grant(number)
+        await harness.until(ordered(harness, step), step)
+        await harness.crash()
+        harness.held.clear()
+        await harness.start()
+        await harness.completes(task)
 
 
-def ordered(stage: Stage, step: str) -> Callable[[], bool]:
+def ordered(harness: SchedulingHarness, step: str) -> Callable[[], bool]:
     """Return a look at whether the last order was for this step."""
-    return lambda: bool(stage.orders) and stage.orders[-1].step == step
+    return lambda: bool(harness.orders) and harness.orders[-1].step == step
 
 
 def upstream(patch: pytest.MonkeyPatch) -> None:
@@ -62,4 +62,4 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
     [lost_everything, crashed_at_each_step],
 )
 def test_a_task_interrupted_before_its_result_gives_its_slot_back(scenario: Scenario) -> None:
-    shows_teeth(lambda: play(scenario), upstream)
+    fails_only_upstreams_way(lambda: run_scenario(scenario), upstream)

@@ -12,34 +12,34 @@ from iexworker.scheduling.effects import EffectExecutor
 from iexworker.task.events import DoStep, StepDone
 from iexworker.task.replicate import Replicate, Step
 from tests.hazards.helpers import scheduling_process
-from tests.hazards.helpers.hazard_check import shows_teeth
-from tests.hazards.helpers.scheduling_harness import Scenario, Stage, play
+from tests.hazards.helpers.hazard_check import fails_only_upstreams_way
+from tests.hazards.helpers.scheduling_harness import Scenario, SchedulingHarness, run_scenario
 
 
-async def bad_signature(stage: Stage) -> None:
-    stage.node.signer = "0x" + "99" * 20
-    await answered(stage)
+async def bad_signature(harness: SchedulingHarness) -> None:
+    harness.node.signer = "0x" + "99" * 20
+    await answered(harness)
 
 
-async def unreadable_chain(stage: Stage) -> None:
-    stage.node.trouble = "no answer"
-    await answered(stage)
+async def unreadable_chain(harness: SchedulingHarness) -> None:
+    harness.node.trouble = "no answer"
+    await answered(harness)
 
 
-async def unreadable_description(stage: Stage) -> None:
-    task = stage.buy()
-    stage.node.unknown.add(task.task_id)
-    stage.take(task)
-    await stage.comes_to(task, "ABORTED")
-    assert "START_FAILED" in stage.statuses(task)
+async def unreadable_description(harness: SchedulingHarness) -> None:
+    task = harness.buy()
+    harness.node.unknown.add(task.task_id)
+    harness.take(task)
+    await harness.comes_to(task, "ABORTED")
+    assert "START_FAILED" in harness.statuses(task)
 
 
-async def answered(stage: Stage) -> None:
-    task = stage.grant()
-    await stage.comes_to(task, "ABORTED")
-    assert "START_FAILED" in stage.statuses(task)
-    assert stage.pool.scheduler.computing(stage.wallet.address) == []
-    await stage.forgets(task)
+async def answered(harness: SchedulingHarness) -> None:
+    task = harness.grant()
+    await harness.comes_to(task, "ABORTED")
+    assert "START_FAILED" in harness.statuses(task)
+    assert harness.pool.scheduler.computing(harness.wallet.address) == []
+    await harness.forgets(task)
 
 
 def upstream(patch: pytest.MonkeyPatch) -> None:
@@ -60,16 +60,16 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
     [bad_signature, unreadable_chain, unreadable_description],
 )
 def test_a_grant_that_cannot_be_used_is_answered_and_frees_its_slot(scenario: Scenario) -> None:
-    shows_teeth(lambda: play(scenario), upstream)
+    fails_only_upstreams_way(lambda: run_scenario(scenario), upstream)
 
 
-def lost_answer(place: scheduling_process.Place) -> None:
-    place.core.loses_grants = True
-    task = place.buy()
-    place.start()
-    place.comes_to(task, "CREATED")
-    place.core.loses_grants = False
-    place.completes(task)
+def lost_answer(process: scheduling_process.SchedulingProcess) -> None:
+    process.core.loses_grants = True
+    task = process.buy()
+    process.start()
+    process.comes_to(task, "CREATED")
+    process.core.loses_grants = False
+    process.completes(task)
 
 
 def forget_what_was_not_read(patch: pytest.MonkeyPatch) -> None:
@@ -77,4 +77,6 @@ def forget_what_was_not_read(patch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_grant_whose_answer_is_lost_is_looked_for() -> None:
-    shows_teeth(lambda: scheduling_process.play(lost_answer), forget_what_was_not_read)
+    fails_only_upstreams_way(
+        lambda: scheduling_process.run_scenario(lost_answer), forget_what_was_not_read
+    )

@@ -19,8 +19,8 @@ from iexworker.task import lifecycle
 from iexworker.task.events import Answered, DoStep, Observed
 from iexworker.task.replicate import Replicate, Step, Update
 from iexworker.task.transitions import Change
-from tests.hazards.helpers.hazard_check import shows_teeth
-from tests.hazards.helpers.scheduling_harness import Scenario, Stage, play
+from tests.hazards.helpers.hazard_check import fails_only_upstreams_way
+from tests.hazards.helpers.scheduling_harness import Scenario, SchedulingHarness, run_scenario
 
 
 class Surprise(Exception):
@@ -31,32 +31,32 @@ def raising(*_: object) -> object:
     raise Surprise
 
 
-async def at_start(stage: Stage) -> None:
-    stage.gateway.describe = raising  # type: ignore[assignment]  # the surprise
-    task = stage.grant()
-    await stage.comes_to(task, "ABORTED")
-    assert "START_FAILED" in stage.statuses(task)
+async def at_start(harness: SchedulingHarness) -> None:
+    harness.gateway.describe = raising  # type: ignore[assignment]  # the surprise
+    task = harness.grant()
+    await harness.comes_to(task, "ABORTED")
+    assert "START_FAILED" in harness.statuses(task)
 
 
-async def before_a_computation(stage: Stage) -> None:
-    stage.held.add("data")
-    task = stage.grant()
-    await stage.until(lambda: len(stage.orders) == 2, "the data are ordered")
-    stage.gateway.contribution_obstacles = raising  # type: ignore[assignment]  # the surprise
-    stage.finish(0, stage.orders[-1])
-    await stage.comes_to(task, "ABORTED")
-    assert "COMPUTE_FAILED" in stage.statuses(task)
+async def before_a_computation(harness: SchedulingHarness) -> None:
+    harness.held.add("data")
+    task = harness.grant()
+    await harness.until(lambda: len(harness.orders) == 2, "the data are ordered")
+    harness.gateway.contribution_obstacles = raising  # type: ignore[assignment]  # the surprise
+    harness.finish(0, harness.orders[-1])
+    await harness.comes_to(task, "ABORTED")
+    assert "COMPUTE_FAILED" in harness.statuses(task)
 
 
-async def before_the_contribution(stage: Stage) -> None:
-    stage.gateway.enough_gas = raising  # type: ignore[assignment]  # the surprise
-    task = stage.grant()
-    await stage.comes_to(task, "ABORTED")
-    assert (task.task_id, "CONTRIBUTE_FAILED") in stage.posts
+async def before_the_contribution(harness: SchedulingHarness) -> None:
+    harness.gateway.enough_gas = raising  # type: ignore[assignment]  # the surprise
+    task = harness.grant()
+    await harness.comes_to(task, "ABORTED")
+    assert (task.task_id, "CONTRIBUTE_FAILED") in harness.posts
 
 
-async def on_the_way_to_the_outbox(stage: Stage) -> None:
-    transact, failures = stage.gateway.transact, []
+async def on_the_way_to_the_outbox(harness: SchedulingHarness) -> None:
+    transact, failures = harness.gateway.transact, []
 
     async def fail_once(replicate: Replicate, step: Step) -> None:
         if step not in failures:
@@ -64,26 +64,26 @@ async def on_the_way_to_the_outbox(stage: Stage) -> None:
             raise JournalError("database or disk is full")
         await transact(replicate, step)
 
-    stage.gateway.transact = fail_once  # type: ignore[method-assign]  # a disk that fills up
-    await stage.completes(stage.grant())
+    harness.gateway.transact = fail_once  # type: ignore[method-assign]  # a disk that fills up
+    await harness.completes(harness.grant())
     assert failures == [Step.CONTRIBUTE, Step.REVEAL]
 
 
-async def at_the_upload(stage: Stage) -> None:
-    stage.upload_trouble = Surprise()
-    task = stage.grant()
-    await stage.comes_to(task, "RESULT_UPLOAD_FAILED")
+async def at_the_upload(harness: SchedulingHarness) -> None:
+    harness.upload_trouble = Surprise()
+    task = harness.grant()
+    await harness.comes_to(task, "RESULT_UPLOAD_FAILED")
 
 
-async def at_the_purge(stage: Stage) -> None:
+async def at_the_purge(harness: SchedulingHarness) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(effects, "remove_tree", raising)
-        task = stage.grant()
-        await stage.until(lambda: stage.has_ended(task), "COMPLETED")
-        await stage.comes_to(task, "COMPLETE_FAILED")
+        task = harness.grant()
+        await harness.until(lambda: harness.has_ended(task), "COMPLETED")
+        await harness.comes_to(task, "COMPLETE_FAILED")
 
 
-async def in_the_lifecycle(stage: Stage) -> None:
+async def in_the_lifecycle(harness: SchedulingHarness) -> None:
     failures = 1
 
     def fail_once(replicate: Replicate, event: Observed) -> Change:
@@ -96,13 +96,13 @@ async def in_the_lifecycle(stage: Stage) -> None:
     observed = lifecycle._HANDLERS[Observed]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(lifecycle._HANDLERS, Observed, fail_once)
-        await stage.completes(stage.grant())
+        await harness.completes(harness.grant())
 
 
-async def in_an_update(stage: Stage) -> None:
-    stage.post_troubles.append(Surprise())
-    await stage.completes(stage.grant())
-    assert len(stage.posts) == len(set(stage.posts)) + 1
+async def in_an_update(harness: SchedulingHarness) -> None:
+    harness.post_troubles.append(Surprise())
+    await harness.completes(harness.grant())
+    assert len(harness.posts) == len(set(harness.posts)) + 1
 
 
 def upstream(patch: pytest.MonkeyPatch) -> None:
@@ -150,4 +150,4 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_surprise_is_answered(scenario: Scenario) -> None:
-    shows_teeth(lambda: play(scenario), upstream)
+    fails_only_upstreams_way(lambda: run_scenario(scenario), upstream)

@@ -9,20 +9,20 @@ import pytest
 
 from iexworker.errors import ChainError
 from iexworker.scheduling.effects import EffectExecutor
-from tests.hazards.helpers.hazard_check import shows_teeth
-from tests.hazards.helpers.scheduling_harness import Stage, play
+from tests.hazards.helpers.hazard_check import fails_only_upstreams_way
+from tests.hazards.helpers.scheduling_harness import SchedulingHarness, run_scenario
 
 
-async def scenario(stage: Stage) -> None:
-    stage.held.add("compute")
-    task = stage.grant()
-    await stage.computes(task)
-    stage.node.trouble = "connection refused"
-    stage.finish(0, stage.orders[-1])
-    await stage.comes_to(task, "COMPUTED")
-    await stage.rest()
-    stage.node.trouble = ""
-    await stage.completes(task)
+async def scenario(harness: SchedulingHarness) -> None:
+    harness.held.add("compute")
+    task = harness.grant()
+    await harness.computes(task)
+    harness.node.trouble = "connection refused"
+    harness.finish(0, harness.orders[-1])
+    await harness.comes_to(task, "COMPUTED")
+    await harness.rest()
+    harness.node.trouble = ""
+    await harness.completes(task)
 
 
 def upstream(patch: pytest.MonkeyPatch) -> None:
@@ -44,4 +44,4 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
 
 
 def test_finished_work_survives_a_node_that_hiccups() -> None:
-    shows_teeth(lambda: play(scenario), upstream)
+    fails_only_upstreams_way(lambda: run_scenario(scenario), upstream)

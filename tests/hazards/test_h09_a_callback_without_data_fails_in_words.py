@@ -23,7 +23,7 @@ from iexworker.poco.models import Profile, TaskDescription
 from iexworker.results import digest
 from iexworker.shared.handoff import StepOutcome, TaskOrder
 from iexworker.task.replicate import CONTRIBUTABLE_CAUSES
-from tests.hazards.helpers.hazard_check import Scenario, shows_teeth
+from tests.hazards.helpers.hazard_check import Scenario, fails_only_upstreams_way
 from tests.helpers import task_descriptions
 from tests.helpers.docker_harness import make_settings
 
@@ -102,4 +102,4 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
     [error_result_9, error_result_8, computed_without_data],
 )
 def test_a_callback_task_without_callback_data_ends_with_a_cause(scenario: Scenario) -> None:
-    shows_teeth(scenario, upstream)
+    fails_only_upstreams_way(scenario, upstream)

@@ -31,14 +31,14 @@ from iexworker.outbox.plan import Move
 from iexworker.outbox.situation import ChainFacts, Policy
 from iexworker.outbox.verdict import Done, Over
 from iexworker.poco.models import ChainConfiguration
-from tests.hazards.helpers.hazard_check import shows_teeth
+from tests.hazards.helpers.hazard_check import fails_only_upstreams_way
 from tests.helpers.fake_chain import (
     BLOCK_TIME_S,
     CHAIN_ID,
     HUB,
     START_S,
     WALLET,
-    PocketChain,
+    FakeChain,
     contribute,
     task,
 )
@@ -75,7 +75,7 @@ class Service:
 
 
 def two_on_a_slow_chain() -> None:
-    chain = PocketChain()
+    chain = FakeChain()
     service = Service(chain)
     for number in (1, 2):
         service.outbox.submit(contribute(task(number)))
@@ -99,14 +99,14 @@ def one_at_a_time(patch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_transaction_does_not_wait_for_the_receipt_of_another() -> None:
-    shows_teeth(two_on_a_slow_chain, one_at_a_time)
+    fails_only_upstreams_way(two_on_a_slow_chain, one_at_a_time)
 
 
 # --- a late receipt ------------------------------------------------------------------------------
 
 
 def mined_late() -> None:
-    chain = PocketChain()
+    chain = FakeChain()
     service = Service(chain)
     service.outbox.submit(contribute(task(1)))
     chain.least_wei = 10**9  # the blocks are full
@@ -141,7 +141,7 @@ def twelve_polls(patch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_transaction_that_is_mined_late_has_not_failed() -> None:
-    shows_teeth(mined_late, twelve_polls)
+    fails_only_upstreams_way(mined_late, twelve_polls)
 
 
 # --- no nonce ------------------------------------------------------------------------------------
@@ -185,4 +185,4 @@ def zero_for_an_error(patch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_is_signed_without_a_nonce() -> None:
-    shows_teeth(nonces_unreadable, zero_for_an_error)
+    fails_only_upstreams_way(nonces_unreadable, zero_for_an_error)

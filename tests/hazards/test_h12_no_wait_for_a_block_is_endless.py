@@ -14,39 +14,44 @@ from iexworker.sandbox.scheduler.models import Task
 from iexworker.scheduling.effects import EffectExecutor
 from iexworker.scheduling.runner import Runner
 from iexworker.task.events import Notified
-from tests.hazards.helpers.hazard_check import shows_teeth
-from tests.hazards.helpers.scheduling_harness import POLL_S, Scenario, Stage, play
+from tests.hazards.helpers.hazard_check import fails_only_upstreams_way
+from tests.hazards.helpers.scheduling_harness import (
+    POLL_S,
+    Scenario,
+    SchedulingHarness,
+    run_scenario,
+)
 from tests.helpers.sandbox_pool import TIMEREF_S
 
 NEVER = 10**9
 
 
-async def asked_to_reveal(stage: Stage) -> Task:
+async def asked_to_reveal(harness: SchedulingHarness) -> Task:
     """Ask for a reveal at a block that our node, which is stuck before the consensus, never has."""
-    stage.hears = False
-    stage.node.mines = False
-    task = stage.grant(1)
-    await stage.until(lambda: bool(stage.node.asked_for), "contribution handed over")
-    stage.node.sticks = True
-    stage.node.mines = True
-    await stage.comes_to(task, "CONTRIBUTED")
-    stage.push(task, NotificationType.PLEASE_REVEAL, block=NEVER)
-    await stage.rest()
+    harness.hears = False
+    harness.node.mines = False
+    task = harness.grant(1)
+    await harness.until(lambda: bool(harness.node.asked_for), "contribution handed over")
+    harness.node.sticks = True
+    harness.node.mines = True
+    await harness.comes_to(task, "CONTRIBUTED")
+    harness.push(task, NotificationType.PLEASE_REVEAL, block=NEVER)
+    await harness.rest()
     return task
 
 
-async def node_comes_back_in_time(stage: Stage) -> None:
-    task = await asked_to_reveal(stage)
-    stage.node.sticks = False
-    await stage.comes_to(task, "REVEALED")
+async def node_comes_back_in_time(harness: SchedulingHarness) -> None:
+    task = await asked_to_reveal(harness)
+    harness.node.sticks = False
+    await harness.comes_to(task, "REVEALED")
 
 
-async def node_comes_back_too_late(stage: Stage) -> None:
-    task = await asked_to_reveal(stage)
-    stage.node.mines = False
-    stage.pool.clock.time_s += 3 * TIMEREF_S
-    stage.node.sticks = False
-    await stage.until(lambda: (task.task_id, "ABORTED") in stage.posts, "ABORTED")
+async def node_comes_back_too_late(harness: SchedulingHarness) -> None:
+    task = await asked_to_reveal(harness)
+    harness.node.mines = False
+    harness.pool.clock.time_s += 3 * TIMEREF_S
+    harness.node.sticks = False
+    await harness.until(lambda: (task.task_id, "ABORTED") in harness.posts, "ABORTED")
 
 
 def upstream(patch: pytest.MonkeyPatch) -> None:
@@ -59,7 +64,7 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
         apply(self, task_id, event)  # type: ignore[arg-type]  # as it came
 
     async def observe_at_block(self: EffectExecutor, task_id: str) -> None:
-        head = self._with.chain.head  # type: ignore[attr-defined]  # the stage's gateway has one
+        head = self._with.chain.head  # type: ignore[attr-defined]  # the harness's gateway has one
         while (await head()).number < blocks.get(task_id, 0):
             await asyncio.sleep(POLL_S)
         await observe(self, task_id)
@@ -73,4 +78,4 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
     [node_comes_back_in_time, node_comes_back_too_late],
 )
 def test_a_stuck_node_holds_a_reveal_no_longer_than_it_is_stuck(scenario: Scenario) -> None:
-    shows_teeth(lambda: play(scenario), upstream)
+    fails_only_upstreams_way(lambda: run_scenario(scenario), upstream)

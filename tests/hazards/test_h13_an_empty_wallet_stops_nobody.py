@@ -9,27 +9,29 @@ import pytest
 
 from iexworker.scheduling.transactions import Handovers
 from iexworker.task.replicate import Step
-from tests.hazards.helpers.hazard_check import shows_teeth
-from tests.hazards.helpers.scheduling_harness import Stage, leave, play
+from tests.hazards.helpers.hazard_check import fails_only_upstreams_way
+from tests.hazards.helpers.scheduling_harness import SchedulingHarness, leave, run_scenario
 
 
-async def scenario(stage: Stage) -> None:
-    stage.node.mines = False
-    first = stage.grant(1)
-    await stage.until(lambda: bool(stage.node.asked_for), "contribution handed over")
-    stage.held.add("compute")
-    second = stage.grant(2)
-    await stage.computes(second)
-    stage.node.sticks = True  # so that the contribution is mined and the reveal not yet due
-    stage.node.mines = True
-    await stage.comes_to(first, "CONTRIBUTED")
-    stage.node.gas = False
-    stage.node.sticks = False
-    await stage.until(lambda: (first.task_id, Step.REVEAL) in stage.node.asked_for, "reveal due")
-    stage.finish(0, stage.orders[-1])
-    await stage.until(lambda: (second.task_id, "COMPUTED") in stage.posts, "the other goes on")
-    stage.node.gas = True
-    await stage.completes(first)
+async def scenario(harness: SchedulingHarness) -> None:
+    harness.node.mines = False
+    first = harness.grant(1)
+    await harness.until(lambda: bool(harness.node.asked_for), "contribution handed over")
+    harness.held.add("compute")
+    second = harness.grant(2)
+    await harness.computes(second)
+    harness.node.sticks = True  # so that the contribution is mined and the reveal not yet due
+    harness.node.mines = True
+    await harness.comes_to(first, "CONTRIBUTED")
+    harness.node.gas = False
+    harness.node.sticks = False
+    await harness.until(
+        lambda: (first.task_id, Step.REVEAL) in harness.node.asked_for, "reveal due"
+    )
+    harness.finish(0, harness.orders[-1])
+    await harness.until(lambda: (second.task_id, "COMPUTED") in harness.posts, "the other goes on")
+    harness.node.gas = True
+    await harness.completes(first)
 
 
 def upstream(patch: pytest.MonkeyPatch) -> None:
@@ -46,4 +48,4 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_reveal_that_cannot_be_paid_waits_for_money_and_the_worker_lives() -> None:
-    shows_teeth(lambda: play(scenario, slots=2), upstream)
+    fails_only_upstreams_way(lambda: run_scenario(scenario, slots=2), upstream)

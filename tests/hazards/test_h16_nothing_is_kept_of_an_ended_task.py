@@ -11,27 +11,33 @@ import pytest
 
 from iexworker.scheduling.effects import EffectExecutor
 from iexworker.scheduling.runner import Runner
-from tests.hazards.helpers.hazard_check import shows_teeth
-from tests.hazards.helpers.scheduling_harness import Stage, play
+from tests.hazards.helpers.hazard_check import fails_only_upstreams_way
+from tests.hazards.helpers.scheduling_harness import SchedulingHarness, run_scenario
 
 DEPTH = 6
 
 
-async def scenario(stage: Stage) -> None:
-    tasks = [stage.grant(number) for number in (1, 2)]
-    await stage.completes(*tasks)
-    stage.held.add("compute")
-    aborted = stage.grant(3)
-    await stage.computes(aborted)
-    stage.push_abort(aborted)
-    await stage.comes_to(aborted, "ABORTED")
-    await stage.until(lambda: not stage.runner.replicates, "no record is left")
+async def scenario(harness: SchedulingHarness) -> None:
+    tasks = [harness.grant(number) for number in (1, 2)]
+    await harness.completes(*tasks)
+    harness.held.add("compute")
+    aborted = harness.grant(3)
+    await harness.computes(aborted)
+    harness.push_abort(aborted)
+    await harness.comes_to(aborted, "ABORTED")
+    await harness.until(lambda: not harness.runner.replicates, "no record is left")
     ended = {task.task_id for task in (*tasks, aborted)}
-    await stage.until(lambda: set(stage.forgotten) == ended, "the outbox has been told")
-    parts = (stage.runner, stage.effects, stage.slots, stage.poller, stage.topics)
-    await stage.until(lambda: not kept(parts, ended), "nothing is kept in memory")
-    assert not list(stage.folder.glob("0x*"))
-    assert stage.journal.unfinished() == 0
+    await harness.until(lambda: set(harness.forgotten) == ended, "the outbox has been told")
+    parts = (
+        harness.runner,
+        harness.effects,
+        harness.slots,
+        harness.poller,
+        harness.topics,
+    )
+    await harness.until(lambda: not kept(parts, ended), "nothing is kept in memory")
+    assert not list(harness.folder.glob("0x*"))
+    assert harness.journal.unfinished() == 0
 
 
 def kept(parts: Iterable[object], ended: set[str]) -> set[str]:
@@ -73,4 +79,4 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_ended_task_is_mentioned_nowhere() -> None:
-    shows_teeth(lambda: play(scenario, slots=3), upstream)
+    fails_only_upstreams_way(lambda: run_scenario(scenario, slots=3), upstream)

@@ -13,42 +13,42 @@ from iexworker.scheduling import effects
 from iexworker.scheduling.effects import EffectExecutor
 from iexworker.task.events import DoStep, StepDone
 from iexworker.task.replicate import Replicate
-from tests.hazards.helpers.hazard_check import shows_teeth
-from tests.hazards.helpers.scheduling_harness import Scenario, Stage, play
+from tests.hazards.helpers.hazard_check import fails_only_upstreams_way
+from tests.hazards.helpers.scheduling_harness import Scenario, SchedulingHarness, run_scenario
 
 
-async def docker_is_gone(stage: Stage) -> None:
-    task = await computing(stage)
-    stage.docker.trouble = "connection refused"
-    await aborted(stage, task)
-    assert not stage.folder_of(task.task_id).exists()
-    stage.docker.trouble = ""
-    await stage.until(lambda: not stage.docker.running, "the container is removed after all")
+async def docker_is_gone(harness: SchedulingHarness) -> None:
+    task = await computing(harness)
+    harness.docker.trouble = "connection refused"
+    await aborted(harness, task)
+    assert not harness.folder_of(task.task_id).exists()
+    harness.docker.trouble = ""
+    await harness.until(lambda: not harness.docker.running, "the container is removed after all")
 
 
-async def folder_stays(stage: Stage) -> None:
+async def folder_stays(harness: SchedulingHarness) -> None:
     def fail(_: object) -> None:
         raise OSError("device or resource busy")
 
-    task = await computing(stage)
+    task = await computing(harness)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(effects, "remove_tree", fail)
-        await aborted(stage, task)
-    assert not stage.docker.running
+        await aborted(harness, task)
+    assert not harness.docker.running
 
 
-async def computing(stage: Stage) -> Task:
-    stage.held.add("compute")
-    task = stage.grant()
-    await stage.computes(task)
+async def computing(harness: SchedulingHarness) -> Task:
+    harness.held.add("compute")
+    task = harness.grant()
+    await harness.computes(task)
     return task
 
 
-async def aborted(stage: Stage, task: Task) -> None:
-    stage.push_abort(task)
-    await stage.comes_to(task, "ABORTED")
-    await stage.forgets(task)
-    assert stage.topics == set()
+async def aborted(harness: SchedulingHarness, task: Task) -> None:
+    harness.push_abort(task)
+    await harness.comes_to(task, "ABORTED")
+    await harness.forgets(task)
+    assert harness.topics == set()
 
 
 def upstream(patch: pytest.MonkeyPatch) -> None:
@@ -70,4 +70,4 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
     [docker_is_gone, folder_stays],
 )
 def test_an_abort_is_answered_whatever_cannot_be_removed(scenario: Scenario) -> None:
-    shows_teeth(lambda: play(scenario), upstream)
+    fails_only_upstreams_way(lambda: run_scenario(scenario), upstream)

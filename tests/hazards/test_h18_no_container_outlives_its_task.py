@@ -22,10 +22,10 @@ from iexworker.compute.die_events import DieEvents
 from iexworker.compute.engine import ContainerSpec, Engine
 from iexworker.compute.streams import Capture
 from iexworker.scheduling.containers import EngineContainers, Sweeper
-from tests.hazards.helpers.hazard_check import patience_s, shows_teeth
+from tests.hazards.helpers.hazard_check import fails_only_upstreams_way, patience_s
 from tests.helpers.docker_harness import (
     ADDRESS,
-    Bench,
+    DockerHarness,
     image_of_this_run,
     make_settings,
     new_task,
@@ -54,15 +54,15 @@ class Yard:
     def __init__(self, image: str, folder: Path) -> None:
         self.engine = Engine(ADDRESS)
         self.folder = folder
-        self.bench = Bench(make_settings(folder), new_wallet(), image)
+        self.harness = DockerHarness(make_settings(folder), new_wallet(), image)
 
     def running(self) -> list[str]:
-        found = self.engine.find({names.LABEL_WALLET: self.bench.wallet})
+        found = self.engine.find({names.LABEL_WALLET: self.harness.wallet})
         return [one.name for one in found if one.running]
 
     def run(self, engine: Engine, spec: ContainerSpec, cancellation: Cancellation) -> None:
         """Run a container as a slot does."""
-        deaths = DieEvents(ADDRESS, self.bench.wallet)
+        deaths = DieEvents(ADDRESS, self.harness.wallet)
         try:
             with Capture(self.folder / "out", self.folder / "err") as capture:
                 ContainerRunner(engine, deaths).run(spec, patience_s(), capture, cancellation)
@@ -72,7 +72,7 @@ class Yard:
             deaths.close()
 
     def close(self) -> None:
-        remove_containers(self.engine, self.bench.wallet)
+        remove_containers(self.engine, self.harness.wallet)
         self.engine.close()
 
 
@@ -102,18 +102,18 @@ class SlowEngine(Engine):
 def aborted_before_it_exists(yard: Yard) -> None:
     engine, cancellation = SlowEngine(), Cancellation()
     task = new_task()
-    spec = yard.bench.spec(FOR_EVER, task)
+    spec = yard.harness.spec(FOR_EVER, task)
     slot = threading.Thread(target=yard.run, args=(engine, spec, cancellation))
     slot.start()
     assert engine.asked.wait(patience_s())
-    EngineContainers(ADDRESS, yard.bench.wallet).kill_task(task)
+    EngineContainers(ADDRESS, yard.harness.wallet).kill_task(task)
     cancellation.cancel()
     engine.go_on.set()
     until_s = time.monotonic() + WATCHED_S
     while slot.is_alive() and time.monotonic() < until_s:
         time.sleep(0.05)
     left = yard.running()
-    remove_containers(yard.engine, yard.bench.wallet)
+    remove_containers(yard.engine, yard.harness.wallet)
     slot.join()
     cancellation.close()
     engine.close()
@@ -125,17 +125,17 @@ def kill_what_is_recorded(patch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_abort_reaches_a_container_that_is_being_created(image: str) -> None:
-    shows_teeth(lambda: played(image, aborted_before_it_exists), kill_what_is_recorded)
+    fails_only_upstreams_way(lambda: played(image, aborted_before_it_exists), kill_what_is_recorded)
 
 
 def left_by_a_crash(yard: Yard) -> None:
     kept, lost = new_task(), new_task()
     for task in (kept, lost):
-        container = yard.engine.create(yard.bench.spec(FOR_EVER, task))
+        container = yard.engine.create(yard.harness.spec(FOR_EVER, task))
         yard.engine.start(container)
-    containers = EngineContainers(ADDRESS, yard.bench.wallet)
+    containers = EngineContainers(ADDRESS, yard.harness.wallet)
     asyncio.run(Sweeper(containers, lambda: [granted(task_id=kept)]).sweep())
-    assert yard.running() == [f"{yard.bench.settings.name}-{kept}"]
+    assert yard.running() == [f"{yard.harness.settings.name}-{kept}"]
 
 
 def only_what_memory_knows(patch: pytest.MonkeyPatch) -> None:
@@ -143,4 +143,4 @@ def only_what_memory_knows(patch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_start_removes_what_no_task_computes_any_more(image: str) -> None:
-    shows_teeth(lambda: played(image, left_by_a_crash), only_what_memory_knows)
+    fails_only_upstreams_way(lambda: played(image, left_by_a_crash), only_what_memory_knows)

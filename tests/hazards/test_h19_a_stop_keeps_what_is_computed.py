@@ -11,20 +11,20 @@ import pytest
 
 from iexworker.compute.folders import TaskFolder
 from iexworker.procs.scheduling import Scheduling
-from tests.hazards.helpers.hazard_check import shows_teeth
-from tests.hazards.helpers.scheduling_process import Place, play
+from tests.hazards.helpers.hazard_check import fails_only_upstreams_way
+from tests.hazards.helpers.scheduling_process import SchedulingProcess, run_scenario
 
 
-def scenario(place: Place) -> None:
-    place.node.mines = False
-    task = place.buy()
-    place.start()
-    place.comes_to(task, "CONTRIBUTING")
-    place.stop()
-    assert place.files(task.task_id).archive.is_file()
-    place.node.mines = True
-    place.start()
-    place.completes(task)
+def scenario(process: SchedulingProcess) -> None:
+    process.node.mines = False
+    task = process.buy()
+    process.start()
+    process.comes_to(task, "CONTRIBUTING")
+    process.stop()
+    assert process.files(task.task_id).archive.is_file()
+    process.node.mines = True
+    process.start()
+    process.completes(task)
 
 
 def upstream(patch: pytest.MonkeyPatch) -> None:
@@ -41,4 +41,4 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_task_stopped_after_its_computation_completes_with_that_result() -> None:
-    shows_teeth(lambda: play(scenario), upstream)
+    fails_only_upstreams_way(lambda: run_scenario(scenario), upstream)

@@ -14,7 +14,7 @@ from iexworker.core.client import SchedulerClient
 from iexworker.core.login import Tokens, log_in
 from iexworker.errors import SchedulerError
 from iexworker.wallet import Wallet
-from tests.hazards.helpers.hazard_check import patience_s, shows_teeth
+from tests.hazards.helpers.hazard_check import fails_only_upstreams_way, patience_s
 from tests.helpers.scripted_server import Reply, Request, running
 
 WALLET = Wallet(b"\7" * 32)
@@ -75,4 +75,4 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
 
 
 def test_callers_that_are_refused_together_share_one_login() -> None:
-    shows_teeth(scenario, upstream)
+    fails_only_upstreams_way(scenario, upstream)

@@ -15,32 +15,33 @@ from iexworker.procs.context import roles
 from iexworker.scheduling.connection import Connection, SchedulerLink
 from iexworker.scheduling.status_updates import StatusUpdates
 from iexworker.shared.board import Board
-from tests.hazards.helpers.hazard_check import shows_teeth
-from tests.hazards.helpers.scheduling_harness import Stage, play
+from tests.hazards.helpers.hazard_check import fails_only_upstreams_way
+from tests.hazards.helpers.scheduling_harness import SchedulingHarness, run_scenario
 
 TURNS = 6
 """In so many turns of the loop a sender has begun to wait."""
 
 
-async def scenario(stage: Stage) -> None:
-    connection = relations_of(stage)
-    stage.effects._updates = StatusUpdates(stage.runner, stage.post, connection.allowed)
+async def scenario(harness: SchedulingHarness) -> None:
+    connection = relations_of(harness)
+    updates = StatusUpdates(harness.runner, harness.post, connection.allowed)
+    harness.effects._updates = updates
     for turns in range(TURNS):
         connection._changed(False)
-        task = stage.grant(turns + 1)
+        task = harness.grant(turns + 1)
         for _ in range(turns):
             await asyncio.sleep(0)
         connection._changed(True)
-        await stage.comes_to(task, "STARTING")
+        await harness.comes_to(task, "STARTING")
 
 
-def relations_of(stage: Stage) -> Connection:
+def relations_of(harness: SchedulingHarness) -> Connection:
     """Return connection with a scheduler that has taken us, whose channel the test opens."""
     nobody: Any = None
     line = SchedulerLink(SchedulerClient("http://127.0.0.1:1"), nobody, nobody, nobody)
     facts = Board.create(roles(1)).facts
     connection = Connection(
-        line, stage.journal, facts, stage.wallet.address, lambda _: None, fail_fast=False
+        line, harness.journal, facts, harness.wallet.address, lambda _: None, fail_fast=False
     )
     connection._joined = True
     return connection
@@ -73,4 +74,4 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_update_is_sent_whenever_the_channel_opens() -> None:
-    shows_teeth(lambda: play(scenario, slots=TURNS), upstream)
+    fails_only_upstreams_way(lambda: run_scenario(scenario, slots=TURNS), upstream)

@@ -16,15 +16,20 @@ from iexworker.scheduling.demand import Demand, Market
 from iexworker.scheduling.probes import ChainProbe
 from iexworker.shared import limits
 from iexworker.shared.board import Board
-from tests.hazards.helpers.hazard_check import shows_teeth
-from tests.hazards.helpers.scheduling_harness import POLL_S, Scenario, Stage, play
+from tests.hazards.helpers.hazard_check import fails_only_upstreams_way
+from tests.hazards.helpers.scheduling_harness import (
+    POLL_S,
+    Scenario,
+    SchedulingHarness,
+    run_scenario,
+)
 
 
 class Market9x:
     """A demand loop behind the probe, and its requests."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.probe = ChainProbe(Board.create(roles(1)).facts, stage.gateway)
+    def __init__(self, harness: SchedulingHarness) -> None:
+        self.probe = ChainProbe(Board.create(roles(1)).facts, harness.gateway)
         self.requests = 0
 
     async def watch(self, seconds: float) -> int:
@@ -47,21 +52,21 @@ class Market9x:
         return None
 
 
-async def node_fails(stage: Stage) -> None:
-    demand = Market9x(stage)
+async def node_fails(harness: SchedulingHarness) -> None:
+    demand = Market9x(harness)
     await demand.probe.look()
     assert await demand.watch(0.1)
-    stage.node.trouble = "connection refused"
+    harness.node.trouble = "connection refused"
     await demand.probe.look()
     assert not await demand.watch(0.1)
 
 
-async def node_stands_still(stage: Stage) -> None:
-    demand = Market9x(stage)
+async def node_stands_still(harness: SchedulingHarness) -> None:
+    demand = Market9x(harness)
     await demand.probe.look()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "HEAD_FRESH_S", 0.05)
-        await stage.rest(0.1)
+        await harness.rest(0.1)
         await demand.probe.look()
         assert not await demand.watch(0.1)
 
@@ -78,4 +83,4 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
     [node_fails, node_stands_still],
 )
 def test_a_node_that_is_not_alive_stops_the_demand(scenario: Scenario) -> None:
-    shows_teeth(lambda: play(scenario), upstream)
+    fails_only_upstreams_way(lambda: run_scenario(scenario), upstream)

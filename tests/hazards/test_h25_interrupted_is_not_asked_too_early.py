@@ -14,15 +14,15 @@ import pytest
 from iexworker.recovery import lost_grants
 from iexworker.sandbox.scheduler.models import Task
 from iexworker.task.replicate import Replicate
-from tests.hazards.helpers.hazard_check import shows_teeth
-from tests.hazards.helpers.scheduling_process import Place, play
+from tests.hazards.helpers.hazard_check import fails_only_upstreams_way
+from tests.hazards.helpers.scheduling_process import SchedulingProcess, run_scenario
 from tests.helpers.sandbox_pool import ALICE, Pool
 
 LOOKS = 2
 """How often it is looked whether to ask is harmless, before we believe that it waits."""
 
 
-def scenario(place: Place) -> None:
+def scenario(process: SchedulingProcess) -> None:
     looks = 0
     is_quiet = lost_grants.quiet
 
@@ -32,28 +32,28 @@ def scenario(place: Place) -> None:
         return is_quiet(replicates)
 
     with patch.object(lost_grants, "quiet", quiet):
-        revealed, lost = reveal_unreported_and_grant_lost(place)
-        place.until(
-            lambda: looks >= LOOKS or "interrupted" in place.core.calls,
+        revealed, lost = reveal_unreported_and_grant_lost(process)
+        process.until(
+            lambda: looks >= LOOKS or "interrupted" in process.core.calls,
             lambda: "looks for interrupted work",
         )
-    assert "interrupted" not in place.core.calls, "asked while a reveal was unreported"
-    place.core.unavailable.clear()
-    place.completes(revealed)
-    place.completes(lost)
-    assert place.core.calls["interrupted"] == 1
+    assert "interrupted" not in process.core.calls, "asked while a reveal was unreported"
+    process.core.unavailable.clear()
+    process.completes(revealed)
+    process.completes(lost)
+    assert process.core.calls["interrupted"] == 1
 
 
-def reveal_unreported_and_grant_lost(place: Place) -> tuple[Task, Task]:
+def reveal_unreported_and_grant_lost(process: SchedulingProcess) -> tuple[Task, Task]:
     """Bring one task to a reveal that is mined and unreported; then lose the answer of a grant."""
-    place.core.unavailable.add("REVEALED")
-    revealed = place.buy(1)
-    place.start()
-    place.until(lambda: place.pool.chain.tasks[revealed.task_id].reveals == 1, lambda: "reveal")
-    place.core.loses_grants = True
-    lost = place.buy(2)
-    place.comes_to(lost, "CREATED")
-    place.core.loses_grants = False
+    process.core.unavailable.add("REVEALED")
+    revealed = process.buy(1)
+    process.start()
+    process.until(lambda: process.pool.chain.tasks[revealed.task_id].reveals == 1, lambda: "reveal")
+    process.core.loses_grants = True
+    lost = process.buy(2)
+    process.comes_to(lost, "CREATED")
+    process.core.loses_grants = False
     return revealed, lost
 
 
@@ -62,7 +62,7 @@ def upstream(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_interrupted_work_is_asked_for_when_it_does_no_harm() -> None:
-    shows_teeth(lambda: play(scenario, slots=2), upstream)
+    fails_only_upstreams_way(lambda: run_scenario(scenario, slots=2), upstream)
 
 
 def test_a_reveal_that_recovering_hides_holds_its_task() -> None:

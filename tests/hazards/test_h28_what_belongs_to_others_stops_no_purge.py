@@ -19,8 +19,8 @@ from iexworker.sandbox.scheduler.models import Task
 from iexworker.scheduling.effects import EffectExecutor
 from iexworker.task.events import DoStep, StepDone
 from iexworker.task.replicate import Replicate, Step
-from tests.hazards.helpers.hazard_check import Upstream, shows_teeth
-from tests.hazards.helpers.scheduling_harness import Stage, play
+from tests.hazards.helpers.hazard_check import Upstream, fails_only_upstreams_way
+from tests.hazards.helpers.scheduling_harness import SchedulingHarness, run_scenario
 
 NOBODY = 65534
 
@@ -40,18 +40,18 @@ def as_nobody(folder: Path) -> Iterator[None]:
         os.seteuid(0)
 
 
-async def scenario(stage: Stage) -> None:
-    stage.held.add("compute")
-    task = stage.grant()
-    await stage.computes(task)
-    files = TaskFolder(stage.folder_of(task.task_id))
+async def scenario(harness: SchedulingHarness) -> None:
+    harness.held.add("compute")
+    task = harness.grant()
+    await harness.computes(task)
+    files = TaskFolder(harness.folder_of(task.task_id))
     files.prepare_run()
     files.archive.write_bytes(b"a large archive")
     (files.iexec_out / "ours").mkdir()
     (files.iexec_out / "ours" / "large").write_bytes(b"a large result")
     leave_as_root(files.iexec_out / "roots")
-    with as_nobody(stage.folder):
-        await aborted(stage, task)
+    with as_nobody(harness.folder):
+        await aborted(harness, task)
     left = [path for path in files.root.rglob("*") if path.is_file()]
     assert [path.name for path in left] == ["file"]
 
@@ -61,10 +61,10 @@ def leave_as_root(folder: Path) -> None:
     (folder / "file").write_text("of the container")
 
 
-async def aborted(stage: Stage, task: Task) -> None:
-    stage.push_abort(task)
-    await stage.comes_to(task, "ABORTED")
-    await stage.forgets(task)
+async def aborted(harness: SchedulingHarness, task: Task) -> None:
+    harness.push_abort(task)
+    await harness.comes_to(task, "ABORTED")
+    await harness.forgets(task)
 
 
 def answers_nothing(patch: pytest.MonkeyPatch) -> None:
@@ -89,4 +89,4 @@ def stops_at_the_first(patch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("upstream", [answers_nothing, stops_at_the_first])
 def test_an_abort_is_answered_and_what_is_ours_is_deleted(upstream: Upstream) -> None:
-    shows_teeth(lambda: play(scenario), upstream)
+    fails_only_upstreams_way(lambda: run_scenario(scenario), upstream)

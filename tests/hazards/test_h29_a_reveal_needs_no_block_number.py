@@ -14,21 +14,21 @@ from iexworker.task import lifecycle
 from iexworker.task.events import Notified
 from iexworker.task.replicate import Replicate
 from iexworker.task.transitions import Change, abort
-from tests.hazards.helpers.hazard_check import shows_teeth
-from tests.hazards.helpers.scheduling_harness import Stage, play
+from tests.hazards.helpers.hazard_check import fails_only_upstreams_way
+from tests.hazards.helpers.scheduling_harness import SchedulingHarness, run_scenario
 
 
-async def scenario(stage: Stage) -> None:
-    stage.hears = False
-    stage.node.mines = False
-    task = stage.grant()
-    await stage.until(lambda: bool(stage.node.asked_for), "contribution handed over")
-    stage.node.sticks = True  # so that the chain alone does not bring about the reveal
-    stage.node.mines = True
-    await stage.comes_to(task, "CONTRIBUTED")
-    stage.push(task, NotificationType.PLEASE_REVEAL, block=0)
-    stage.node.sticks = False
-    await stage.completes(task)
+async def scenario(harness: SchedulingHarness) -> None:
+    harness.hears = False
+    harness.node.mines = False
+    task = harness.grant()
+    await harness.until(lambda: bool(harness.node.asked_for), "contribution handed over")
+    harness.node.sticks = True  # so that the chain alone does not bring about the reveal
+    harness.node.mines = True
+    await harness.comes_to(task, "CONTRIBUTED")
+    harness.push(task, NotificationType.PLEASE_REVEAL, block=0)
+    harness.node.sticks = False
+    await harness.completes(task)
 
 
 def upstream(patch: pytest.MonkeyPatch) -> None:
@@ -45,4 +45,4 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_reveal_without_a_block_number_is_revealed() -> None:
-    shows_teeth(lambda: play(scenario), upstream)
+    fails_only_upstreams_way(lambda: run_scenario(scenario), upstream)

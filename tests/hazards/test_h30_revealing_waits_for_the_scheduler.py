@@ -11,45 +11,45 @@ from iexworker.poco.hashing import result_hash
 from iexworker.sandbox.scheduler.models import Task
 from iexworker.task import lifecycle
 from iexworker.task.replicate import Replicate, Update
-from tests.hazards.helpers.hazard_check import shows_teeth
-from tests.hazards.helpers.scheduling_harness import Stage, play
+from tests.hazards.helpers.hazard_check import fails_only_upstreams_way
+from tests.hazards.helpers.scheduling_harness import SchedulingHarness, run_scenario
 from tests.hazards.helpers.scripted_slot import DIGEST
 from tests.helpers.sandbox_pool import BOB
 
 
-async def scenario(stage: Stage) -> None:
-    task = stage.buy(trust=4)
-    bob_contributes(stage, task)
-    stage.take(task)
-    await stage.comes_to(task, "CONTRIBUTED")
-    stage.pool.chain.agree(task.task_id, 2, result_hash(task.task_id, DIGEST))
-    await stage.until(lambda: stage.pool.chain.tasks[task.task_id].reveals == 1, "our reveal")
-    await stage.rest()
-    assert stage.statuses(task)[-1] == "CONTRIBUTED"
-    stage.pass_time(40, BOB)  # in which the scheduler finds what Bob has not told it of
-    await stage.comes_to(task, "REVEALED")
-    stage.pool.chain.reveal(task.task_id, BOB)
-    stage.pool.must_tell(task, BOB, "REVEALING", "REVEALED")
-    await stage.completes(task)
+async def scenario(harness: SchedulingHarness) -> None:
+    task = harness.buy(trust=4)
+    bob_contributes(harness, task)
+    harness.take(task)
+    await harness.comes_to(task, "CONTRIBUTED")
+    harness.pool.chain.agree(task.task_id, 2, result_hash(task.task_id, DIGEST))
+    await harness.until(lambda: harness.pool.chain.tasks[task.task_id].reveals == 1, "our reveal")
+    await harness.rest()
+    assert harness.statuses(task)[-1] == "CONTRIBUTED"
+    harness.pass_time(40, BOB)  # in which the scheduler finds what Bob has not told it of
+    await harness.comes_to(task, "REVEALED")
+    harness.pool.chain.reveal(task.task_id, BOB)
+    harness.pool.must_tell(task, BOB, "REVEALING", "REVEALED")
+    await harness.completes(task)
 
 
-def bob_contributes(stage: Stage, task: Task) -> None:
+def bob_contributes(harness: SchedulingHarness, task: Task) -> None:
     """Have another worker contribute the same result, and tell nobody."""
-    stage.pool.join(BOB)
-    stage.pool.give(task, BOB)
-    stage.pool.bring(task, BOB, "CONTRIBUTING")
-    stage.pool.chain.contribute(task.task_id, BOB, result_hash(task.task_id, DIGEST))
+    harness.pool.join(BOB)
+    harness.pool.give(task, BOB)
+    harness.pool.bring(task, BOB, "CONTRIBUTING")
+    harness.pool.chain.contribute(task.task_id, BOB, result_hash(task.task_id, DIGEST))
 
 
-async def stuck(stage: Stage) -> None:
+async def stuck(harness: SchedulingHarness) -> None:
     """Show what the hazard is: the task does not go on, for whichever worker."""
-    task = stage.buy(trust=4)
-    bob_contributes(stage, task)
-    stage.take(task)
-    await stage.comes_to(task, "CONTRIBUTED")
-    stage.pool.chain.agree(task.task_id, 2, result_hash(task.task_id, DIGEST))
-    await stage.until(lambda: "REVEALING" in stage.statuses(task), "REVEALING")
-    stage.pass_time(40, BOB)
+    task = harness.buy(trust=4)
+    bob_contributes(harness, task)
+    harness.take(task)
+    await harness.comes_to(task, "CONTRIBUTED")
+    harness.pool.chain.agree(task.task_id, 2, result_hash(task.task_id, DIGEST))
+    await harness.until(lambda: "REVEALING" in harness.statuses(task), "REVEALING")
+    harness.pass_time(40, BOB)
     assert task.status.value == "RUNNING"
 
 
@@ -61,10 +61,10 @@ def upstream(patch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_statuses_of_a_reveal_wait_until_the_scheduler_has_the_consensus() -> None:
-    shows_teeth(lambda: play(scenario), upstream)
+    fails_only_upstreams_way(lambda: run_scenario(scenario), upstream)
 
 
 def test_a_task_whose_winner_is_revealing_too_early_stands_still() -> None:
     with pytest.MonkeyPatch.context() as patch:
         upstream(patch)
-        play(stuck)
+        run_scenario(stuck)

@@ -18,38 +18,38 @@ from iexworker.task import chain_rules, lifecycle, transitions
 from iexworker.task.events import DoStep
 from iexworker.task.replicate import Replicate, Step, Update, Work
 from iexworker.task.transitions import Change
-from tests.hazards.helpers.hazard_check import shows_teeth
-from tests.hazards.helpers.scheduling_harness import POLL_S, Stage, play
+from tests.hazards.helpers.hazard_check import fails_only_upstreams_way
+from tests.hazards.helpers.scheduling_harness import POLL_S, SchedulingHarness, run_scenario
 from tests.helpers.sandbox_pool import BOB, CAROL
 
 AWAY_S = 100
 CLOCK_S = 120
 
 
-async def back_after_a_while(stage: Stage) -> None:
-    computing, uploading = await interrupted(stage)
-    stage.pool.pass_time(AWAY_S)
-    await stage.start()
-    await stage.until(lambda: bool(stage.uploads), "the upload")
-    stage.pass_time(CLOCK_S)
-    await stage.completes(uploading)
-    stage.held.clear()
-    stage.finish(0, next(one for one in stage.orders if one.task_id == computing.task_id))
-    await stage.completes(computing)
+async def back_after_a_while(harness: SchedulingHarness) -> None:
+    computing, uploading = await interrupted(harness)
+    harness.pool.pass_time(AWAY_S)
+    await harness.start()
+    await harness.until(lambda: bool(harness.uploads), "the upload")
+    harness.pass_time(CLOCK_S)
+    await harness.completes(uploading)
+    harness.held.clear()
+    harness.finish(0, next(one for one in harness.orders if one.task_id == computing.task_id))
+    await harness.completes(computing)
 
 
-async def interrupted(stage: Stage) -> tuple[Task, Task]:
+async def interrupted(harness: SchedulingHarness) -> tuple[Task, Task]:
     """Lose the worker while one task computes and another, younger one was asked to be uploaded."""
-    stage.held.add("compute")
-    computing = stage.grant(1)
-    await stage.computes(computing)
-    stage.held.clear()
-    stage.upload_hangs = True
-    uploading = stage.grant(2)
-    await stage.comes_to(uploading, "RESULT_UPLOAD_REQUESTED")
-    await stage.crash()
-    stage.upload_hangs = False
-    stage.held.add("compute")
+    harness.held.add("compute")
+    computing = harness.grant(1)
+    await harness.computes(computing)
+    harness.held.clear()
+    harness.upload_hangs = True
+    uploading = harness.grant(2)
+    await harness.comes_to(uploading, "RESULT_UPLOAD_REQUESTED")
+    await harness.crash()
+    harness.upload_hangs = False
+    harness.held.add("compute")
     return computing, uploading
 
 
@@ -72,17 +72,17 @@ def one_after_the_other(patch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_upload_does_not_wait_for_a_computation() -> None:
-    shows_teeth(lambda: play(back_after_a_while, slots=2), one_after_the_other)
+    fails_only_upstreams_way(lambda: run_scenario(back_after_a_while, slots=2), one_after_the_other)
 
 
-async def slow_proxy(stage: Stage) -> None:
-    stage.upload_hangs = True
-    task = stage.grant()
-    await stage.until(lambda: bool(stage.begun_uploads), "the upload begins")
-    await stage.rest()
-    stage.pass_time(CLOCK_S + 60)
-    stage.upload_hangs = False
-    await stage.completes(task)
+async def slow_proxy(harness: SchedulingHarness) -> None:
+    harness.upload_hangs = True
+    task = harness.grant()
+    await harness.until(lambda: bool(harness.begun_uploads), "the upload begins")
+    await harness.rest()
+    harness.pass_time(CLOCK_S + 60)
+    harness.upload_hangs = False
+    await harness.completes(task)
 
 
 def say_so_first(patch: pytest.MonkeyPatch) -> None:
@@ -97,12 +97,12 @@ def say_so_first(patch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_upload_may_take_longer_than_the_schedulers_clock() -> None:
-    shows_teeth(lambda: play(slow_proxy), say_so_first)
+    fails_only_upstreams_way(lambda: run_scenario(slow_proxy), say_so_first)
 
 
-async def stuck(stage: Stage) -> None:
+async def stuck(harness: SchedulingHarness) -> None:
     """Show what the hazard is: an upload that timed out hides that of a younger task."""
-    pool = stage.pool
+    pool = harness.pool
     older = pool.buy(1)
     pool.join(BOB, CAROL)
     pool.give(older, BOB)
@@ -118,4 +118,4 @@ async def stuck(stage: Stage) -> None:
 
 
 def test_an_upload_that_timed_out_hides_those_of_younger_tasks() -> None:
-    play(stuck)
+    run_scenario(stuck)

@@ -88,7 +88,7 @@ def remove_containers(engine: Engine, wallet: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class DockerHarness:
     """Settings of one test's worker and the wallet that it uses."""
 
     settings: Settings

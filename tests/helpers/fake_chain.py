@@ -1,4 +1,4 @@
-"""A chain that fits into a pocket: a wallet's mempool, blocks and contributions, and their faults.
+"""A chain in memory: one wallet's mempool, blocks and contributions, and their faults.
 
 It stands for a real node where thousands of random histories are played; the integration tests
 play some of them on the real one (tests/integration/test_outbox_chain.py).
@@ -75,7 +75,7 @@ class State:
     mined: dict[str, Receipt] = field(default_factory=dict)
 
 
-class PocketChain:
+class FakeChain:
     """The node of one wallet; its public attributes are the faults that a test sets."""
 
     def __init__(self) -> None:
@@ -258,5 +258,5 @@ def reveal(task_id: str, deadline_s: int = 2**40, result: int = 1) -> Action:
     return Action(task_id, ActionKind.REVEAL, calldata, 100_000, deadline_s)
 
 
-def shown_done(chain: PocketChain, action: Action) -> bool:
+def shown_done(chain: FakeChain, action: Action) -> bool:
     return situation.shown_done(action, chain.contribution(action.task_id))

@@ -22,7 +22,7 @@ class Fault(Exception):
 
 
 @dataclass
-class NodeServer:
+class FakeNode:
     """What the node answers, by method; `raw` and `status` stand for a broken one."""
 
     url: str = ""
@@ -57,8 +57,8 @@ class NodeServer:
 
 
 @contextmanager
-def serving() -> Iterator[NodeServer]:
-    node = NodeServer()
+def serving() -> Iterator[FakeNode]:
+    node = FakeNode()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

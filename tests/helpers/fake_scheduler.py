@@ -39,7 +39,7 @@ class Session:
         self.lines.put(sockjs.encode_messages([message]))
 
 
-class FakeCore:
+class FakeScheduler:
     """Opens each new session and answers CONNECT by itself, unless told otherwise."""
 
     def __init__(self) -> None:
@@ -51,10 +51,10 @@ class FakeCore:
         self.send_status = 204
         self.answers_connect = True
         self.opens = True
-        core = self
+        scheduler = self
 
         class Handler(_Handler):
-            fake = core
+            fake = scheduler
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
@@ -75,7 +75,7 @@ class FakeCore:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    fake: FakeCore
+    fake: FakeScheduler
 
     def do_GET(self) -> None:
         self.fake.infos += 1
@@ -148,9 +148,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def running() -> Iterator[FakeCore]:
-    core = FakeCore()
+def running() -> Iterator[FakeScheduler]:
+    scheduler = FakeScheduler()
     try:
-        yield core
+        yield scheduler
     finally:
-        core.close()
+        scheduler.close()

@@ -53,7 +53,7 @@ def granted(profile: Profile = Profile.V9, task_id: str = TASK) -> Replicate:
     return Replicate(authorization, profile)
 
 
-class Life:
+class LifecycleDriver:
     """Drives one replicate and keeps what it asked for."""
 
     def __init__(self, replicate: Replicate | None = None) -> None:
@@ -63,18 +63,18 @@ class Life:
         else:
             self.now = replicate
 
-    def feed(self, *events: Event) -> Life:
+    def feed(self, *events: Event) -> LifecycleDriver:
         for event in events:
             self.now, self.effects = lifecycle.advance(self.now, event)
         return self
 
-    def answer(self, wants: NotificationType | None = N.PLEASE_CONTINUE) -> Life:
+    def answer(self, wants: NotificationType | None = N.PLEASE_CONTINUE) -> LifecycleDriver:
         """Accept the update that is due."""
         update = lifecycle.next_update(self.now)
         assert update is not None
         return self.feed(Answered(update.status, AnswerKind.ACCEPTED, wants))
 
-    def done(self, **facts: object) -> Life:
+    def done(self, **facts: object) -> LifecycleDriver:
         event = StepDone(self.now.step, self.now.attempt, **{"ok": True, **facts})  # type: ignore[arg-type]  # keyword table
         return self.feed(event)
 
@@ -121,22 +121,22 @@ def notified(kind: NotificationType, cause: AbortCause = AbortCause.UNKNOWN) -> 
     return Notified(Notification(TASK, (WALLET,), kind, abort_cause=cause))
 
 
-def computed() -> Life:
+def computed() -> LifecycleDriver:
     """A replicate whose COMPUTED has been accepted."""
-    life = Life()
+    life = LifecycleDriver()
     for wants in (N.PLEASE_DOWNLOAD_APP, N.PLEASE_DOWNLOAD_DATA, N.PLEASE_COMPUTE):
         life.answer().done().answer(wants)
     life.answer().done(digest=DIGEST, exit_code=0, with_logs=True)
     return life.answer(N.PLEASE_CONTRIBUTE)
 
 
-def contributed() -> Life:
+def contributed() -> LifecycleDriver:
     """A replicate whose contribution is mined and reported."""
     life = computed().answer().feed(Prepared(Step.CONTRIBUTE, 3_100, 4_000))
     return life.feed(Mined(Step.CONTRIBUTE, RECEIPT)).answer(N.PLEASE_WAIT)
 
 
-def revealed() -> Life:
+def revealed() -> LifecycleDriver:
     """A replicate whose reveal is mined and reported."""
     life = contributed().feed(notified(N.PLEASE_REVEAL)).answer()
     return life.feed(Mined(Step.REVEAL, RECEIPT)).answer(N.PLEASE_WAIT)

@@ -1,4 +1,4 @@
-"""A scheduler on a stage that the test sets: clock, chain, result proxy and push channel."""
+"""The sandbox's scheduler with a clock, chain, result proxy and push channel that the test sets."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def status(name: str) -> ReplicateStatus:
     return ReplicateStatus[name]
 
 
-class Clock:
+class FakeClock:
     """Stands still until the test, or a sleeper, moves it."""
 
     def __init__(self) -> None:
@@ -73,13 +73,13 @@ class Clock:
         self.time_s += duration_s
 
 
-class Chain:
+class PoolChain:
     """A chain on which things are so because the test says so."""
 
     owner: str | None = None
     """Of the workerpool of every deal."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
         self.reachable = True
         self.tasks: dict[str, ChainTask] = {}
@@ -183,7 +183,7 @@ def chain_task(deal_id: str) -> ChainTask:
     return ChainTask(ChainTaskStatus.ACTIVE, deal_id, "0x" + "00" * 32, 0, final_s, 0, 0)
 
 
-class Results:
+class FakeResults:
     """A result proxy that has what the test put there."""
 
     def __init__(self) -> None:
@@ -202,7 +202,7 @@ class Pushed:
     cause: AbortCause | None
 
 
-class Push:
+class FakePush:
     """A push channel that remembers."""
 
     def __init__(self) -> None:
@@ -224,15 +224,15 @@ class Push:
 
 
 class Pool:
-    """A scheduler with its stage; one turn of its engine after each call of the helpers."""
+    """A scheduler and what surrounds it; one turn of its engine after each call of the helpers."""
 
     def __init__(
         self, profile: str = "9", path: Path | None = None, timers: Timers | None = None
     ) -> None:
-        self.clock = Clock()
-        self.chain = Chain(self.clock)
-        self.results = Results()
-        self.push = Push()
+        self.clock = FakeClock()
+        self.chain = PoolChain(self.clock)
+        self.results = FakeResults()
+        self.push = FakePush()
         self.path = path
         self.profile = Profile(profile)
         self.timers = timers or Timers()

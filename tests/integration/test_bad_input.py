@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.live_worker import SHORT_CATEGORY, Stage
-from tests.integration.helpers.concurrent_tasks import Crowd, served
+from tests.integration.helpers.task_batch import TaskBatch, served
 
 pytestmark = [
     pytest.mark.docker,
@@ -75,7 +75,7 @@ def failed(cause: str) -> Way:
 class Case:
     """One bad task."""
 
-    wanted: Callable[[Crowd], Mapping[str, Any]]
+    wanted: Callable[[TaskBatch], Mapping[str, Any]]
     way: Way
     """Statuses and causes as the scheduler has them, then what it refused."""
     words: str
@@ -84,29 +84,29 @@ class Case:
     """Where profile 8 differs."""
 
 
-def arguments(text: str) -> Callable[[Crowd], Mapping[str, Any]]:
-    return lambda crowd: {"params": crowd.params(text)}
+def arguments(text: str) -> Callable[[TaskBatch], Mapping[str, Any]]:
+    return lambda batch: {"params": batch.params(text)}
 
 
-def script(text: str) -> Callable[[Crowd], Mapping[str, Any]]:
-    return lambda crowd: crowd.script(text)
+def script(text: str) -> Callable[[TaskBatch], Mapping[str, Any]]:
+    return lambda batch: batch.script(text)
 
 
-def inputs(path: str, **wanted: Any) -> Callable[[Crowd], Mapping[str, Any]]:
-    return lambda crowd: (
-        wanted | {"params": crowd.params(iexec_input_files=[path.format(files=crowd.files_url)])}
+def inputs(path: str, **wanted: Any) -> Callable[[TaskBatch], Mapping[str, Any]]:
+    return lambda batch: (
+        wanted | {"params": batch.params(iexec_input_files=[path.format(files=batch.files_url)])}
     )
 
 
-def dataset(path: str, checksum: str) -> Callable[[Crowd], Mapping[str, Any]]:
-    return lambda crowd: {"dataset": crowd.files_url + path, "dataset_checksum": checksum}
+def dataset(path: str, checksum: str) -> Callable[[TaskBatch], Mapping[str, Any]]:
+    return lambda batch: {"dataset": batch.files_url + path, "dataset_checksum": checksum}
 
 
-def image(suffix: str) -> Callable[[Crowd], Mapping[str, Any]]:
-    return lambda crowd: {"image": crowd.stage.network.registry_address + suffix}
+def image(suffix: str) -> Callable[[TaskBatch], Mapping[str, Any]]:
+    return lambda batch: {"image": batch.stage.network.registry_address + suffix}
 
 
-def params(text: str) -> Callable[[Crowd], Mapping[str, Any]]:
+def params(text: str) -> Callable[[TaskBatch], Mapping[str, Any]]:
     return lambda _: {"params": text, "category": SHORT_CATEGORY}
 
 
@@ -125,7 +125,7 @@ CASES: Mapping[str, Case] = {
         params('{"iexec_args": "x"}'), NO_LINK, "RESULT_LINK_MISSING"
     ),
     "app that never ends": Case(
-        lambda crowd: {"params": crowd.params("sleep=600"), "category": SHORT_CATEGORY},
+        lambda batch: {"params": batch.params("sleep=600"), "category": SHORT_CATEGORY},
         no_result("exit=-1"),
         "APP_COMPUTE_TIMEOUT did not end within its time",
         failed("APP_COMPUTE_TIMEOUT exit=-1"),
@@ -155,7 +155,7 @@ CASES: Mapping[str, Case] = {
         "refused by policy",
     ),
     "input that is not there, of a deal with a callback": Case(
-        lambda crowd: {**inputs("{files}/nothing")(crowd), "callback": "receiver"},
+        lambda batch: {**inputs("{files}/nothing")(batch), "callback": "receiver"},
         given_up("POST_COMPUTE_FAILED_UNKNOWN_ISSUE"),
         "HTTP 404",
     ),
@@ -202,13 +202,13 @@ CASES: Mapping[str, Case] = {
         failed("POST_COMPUTE_TOO_LONG_RESULT_FILE_NAME"),
     ),
     "app without callback data": Case(
-        lambda crowd: {"params": crowd.params("x"), "callback": "receiver"},
+        lambda batch: {"params": batch.params("x"), "callback": "receiver"},
         no_result(),
         "the deal has a callback and computed.json no callback-data",
         failed("POST_COMPUTE_RESULT_DIGEST_COMPUTATION_FAILED"),
     ),
     "encrypted result without an enclave": Case(
-        lambda crowd: {"params": crowd.params(iexec_result_encryption=True)},
+        lambda batch: {"params": batch.params(iexec_result_encryption=True)},
         ("STARTING", "START_FAILED TASK_DESCRIPTION_INVALID", "ABORTED UNKNOWN"),
         "cannot have an encrypted result",
     ),
@@ -221,84 +221,84 @@ PROFILES = ("9", "8")
 
 
 @pytest.fixture(scope="module")
-def crowds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Crowd]]:
+def batches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, TaskBatch]]:
     base = tmp_path_factory.mktemp("networks")
     (base / "files").mkdir()
     (base / "files" / "data").write_text("hello\n")
     with served(base / "files") as url, ThreadPoolExecutor() as threads:
         made = threads.map(
-            lambda profile: Crowd(Stage(base / profile, profile, 300), url), PROFILES
+            lambda profile: TaskBatch(Stage(base / profile, profile, 300), url), PROFILES
         )
         found = dict(zip(PROFILES, made, strict=True))
-        for crowd in found.values():
-            crowd.worker.start()
+        for batch in found.values():
+            batch.worker.start()
         buying = [threads.submit(buy_all, *item) for item in found.items()]
         yield found
         for bought in buying:
             bought.result()
-        for crowd in found.values():
-            crowd.worker.stop()
-            crowd.stage.close()
+        for batch in found.values():
+            batch.worker.stop()
+            batch.stage.close()
 
 
-def buy_all(profile: str, crowd: Crowd) -> None:
+def buy_all(profile: str, batch: TaskBatch) -> None:
     if profile == "9":
-        crowd.buy(UNREACHABLE_LONG, **inputs(UNREACHABLE)(crowd))
+        batch.buy(UNREACHABLE_LONG, **inputs(UNREACHABLE)(batch))
     for name, case in CASES.items():
-        crowd.buy(name, **case.wanted(crowd))
-    crowd.buy(TEE, tag="0x3")
+        batch.buy(name, **case.wanted(batch))
+    batch.buy(TEE, tag="0x3")
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("name", CASES)
 def test_a_bad_task_ends_as_the_protocol_says_and_the_log_says_why(
-    crowds: Mapping[str, Crowd], name: str, profile: str
+    batches: Mapping[str, TaskBatch], name: str, profile: str
 ) -> None:
-    crowd, case = crowds[profile], CASES[name]
-    crowd.ended(name)
+    batch, case = batches[profile], CASES[name]
+    batch.ended(name)
     way = case.way if profile == "9" else case.way_8 or case.way
-    assert crowd.way(name) == list(way)
-    assert crowd.said(name, case.words)
+    assert batch.way(name) == list(way)
+    assert batch.said(name, case.words)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_scheduler_keeps_what_a_failed_app_has_written(
-    crowds: Mapping[str, Crowd], profile: str
+    batches: Mapping[str, TaskBatch], profile: str
 ) -> None:
-    crowd = crowds[profile]
-    crowd.ended("app that fails")
-    kept = crowd.kept_output("app that fails")
+    batch = batches[profile]
+    batch.ended("app that fails")
+    kept = batch.kept_output("app that fails")
     assert "Hello from task 0 of 1" in kept["stdout"]
     assert kept["stderr"] == "failing as told, with 3\n"
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_task_for_an_enclave_is_not_given_to_a_worker_without_one(
-    crowds: Mapping[str, Crowd], profile: str
+    batches: Mapping[str, TaskBatch], profile: str
 ) -> None:
-    crowd = crowds[profile]
-    crowd.ended("encrypted result without an enclave")
-    assert crowd.stage.status(crowd.tasks[TEE]) in ("UNSET", "ACTIVE")
-    assert crowd.way(TEE) == []
+    batch = batches[profile]
+    batch.ended("encrypted result without an enclave")
+    assert batch.stage.status(batch.tasks[TEE]) in ("UNSET", "ACTIVE")
+    assert batch.way(TEE) == []
 
 
 def test_an_unreachable_host_is_the_requesters_fault_after_two_minutes(
-    crowds: Mapping[str, Crowd],
+    batches: Mapping[str, TaskBatch],
 ) -> None:
-    crowd = crowds["9"]
-    crowd.ended(UNREACHABLE_LONG, 180)
-    assert crowd.way(UNREACHABLE_LONG) == list(no_data("INPUT_FILES_DOWNLOAD_FAILED"))
-    assert crowd.said(UNREACHABLE_LONG, "Connection refused")
+    batch = batches["9"]
+    batch.ended(UNREACHABLE_LONG, 180)
+    assert batch.way(UNREACHABLE_LONG) == list(no_data("INPUT_FILES_DOWNLOAD_FAILED"))
+    assert batch.said(UNREACHABLE_LONG, "Connection refused")
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_nothing_is_left_of_them_and_a_good_task_completes(
-    crowds: Mapping[str, Crowd], profile: str
+    batches: Mapping[str, TaskBatch], profile: str
 ) -> None:
-    crowd = crowds[profile]
-    crowd.buy(LAST)
-    crowd.ended(LAST)
-    assert crowd.way(LAST) == [*RUN, "COMPUTED", *PAID]
-    crowd.worker.at_rest()
-    assert not crowd.worker.lines("Traceback")
-    assert crowd.worker.stop() == 0
+    batch = batches[profile]
+    batch.buy(LAST)
+    batch.ended(LAST)
+    assert batch.way(LAST) == [*RUN, "COMPUTED", *PAID]
+    batch.worker.at_rest()
+    assert not batch.worker.lines("Traceback")
+    assert batch.worker.stop() == 0

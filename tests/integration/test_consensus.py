@@ -14,7 +14,7 @@ import pytest
 from iexworker.sandbox.chain import deals, history
 from iexworker.sandbox.network.worker_env import WORKERS
 from tests.helpers.live_worker import SHORT_CATEGORY, LiveWorker, Stage, eventually
-from tests.integration.helpers.concurrent_tasks import Crowd, served
+from tests.integration.helpers.task_batch import TaskBatch, served
 
 pytestmark = [
     pytest.mark.docker,
@@ -35,9 +35,9 @@ _DATA = "0x" + "00" * 31 + "2a"
 class Pool:
     """One network with four real workers."""
 
-    def __init__(self, crowd: Crowd) -> None:
-        self.crowd = crowd
-        self.stage = crowd.stage
+    def __init__(self, batch: TaskBatch) -> None:
+        self.batch = batch
+        self.stage = batch.stage
         self.workers = {role: LiveWorker(self.stage, role) for role in WORKERS}
 
     def stake(self, role: str) -> tuple[int, int]:
@@ -61,7 +61,7 @@ def pool(
 ) -> Iterator[Pool]:
     stage = Stage(tmp_path_factory.mktemp("network") / "net", request.param)
     with served(tmp_path_factory.mktemp("files")) as url:
-        pool = Pool(Crowd(stage, url))
+        pool = Pool(TaskBatch(stage, url))
         for worker in pool.workers.values():
             worker.start()
         for worker in pool.workers.values():
@@ -116,8 +116,8 @@ def test_workers_that_agree_all_win_and_one_of_them_uploads(pool: Pool) -> None:
 
 def test_who_is_outvoted_aborts_and_the_task_completes_without_it(pool: Pool) -> None:
     with unlike_the_first() as url:
-        params = pool.crowd.params(f"'{_COPY}'", iexec_input_files=[url])
-        (task,) = pool.stage.buy(image=pool.crowd.shell, params=params, trust=3)
+        params = pool.batch.params(f"'{_COPY}'", iexec_input_files=[url])
+        (task,) = pool.stage.buy(image=pool.batch.shell, params=params, trust=3)
         pool.stage.completed(task)
     pool.at_rest()
     found = history.task(pool.stage.chain, task)
@@ -130,7 +130,7 @@ def test_who_is_outvoted_aborts_and_the_task_completes_without_it(pool: Pool) ->
 
 
 def test_a_result_for_a_contract_reaches_it(pool: Pool) -> None:
-    wanted = pool.crowd.script(_CALLBACK % _DATA)
+    wanted = pool.batch.script(_CALLBACK % _DATA)
     (task,) = pool.stage.buy(**wanted, callback=deals.RECEIVER)
     pool.stage.completed(task)
     pool.at_rest()
@@ -145,7 +145,7 @@ def test_a_result_for_a_contract_reaches_it(pool: Pool) -> None:
 def test_without_consensus_everybody_aborts_when_nobody_can_contribute_any_more(
     pool: Pool,
 ) -> None:
-    (task,) = pool.stage.buy(**pool.crowd.script(_RANDOM), trust=5, category=SHORT_CATEGORY)
+    (task,) = pool.stage.buy(**pool.batch.script(_RANDOM), trust=5, category=SHORT_CATEGORY)
     eventually(lambda: pool.took(task) == set(WORKERS), "all four have it", 60)
     for worker in pool.workers.values():
         with worker.explained():

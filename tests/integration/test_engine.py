@@ -19,7 +19,7 @@ from iexworker.compute.streams import Capture
 from iexworker.errors import DockerError
 from tests.helpers.docker_harness import (
     ADDRESS,
-    Bench,
+    DockerHarness,
     Relay,
     eventually,
     make_settings,
@@ -35,19 +35,19 @@ pytestmark = pytest.mark.docker
 class World:
     """What runs containers, and what they said."""
 
-    def __init__(self, engine: Engine, bench: Bench, folder: Path) -> None:
+    def __init__(self, engine: Engine, harness: DockerHarness, folder: Path) -> None:
         self.engine = engine
-        self.bench = bench
+        self.harness = harness
         self.folder = folder
         self.cancellation = Cancellation()
-        self.deaths = DieEvents(engine.address, bench.wallet)
+        self.deaths = DieEvents(engine.address, harness.wallet)
         self.runner = ContainerRunner(engine, self.deaths)
 
     def use(self, address: str) -> None:
         """Go to the engine by another way."""
         self.close()
         self.engine = Engine(address)
-        self.deaths = DieEvents(address, self.bench.wallet)
+        self.deaths = DieEvents(address, self.harness.wallet)
         self.runner = ContainerRunner(self.engine, self.deaths)
 
     def close(self) -> None:
@@ -58,7 +58,7 @@ class World:
         return Capture(self.folder / "out", self.folder / "err")
 
     def run(self, script: str | ContainerSpec, limit_s: float = 30.0) -> Run:
-        spec = self.bench.spec(script) if isinstance(script, str) else script
+        spec = self.harness.spec(script) if isinstance(script, str) else script
         self.runner.clear(spec)
         with self.capture() as capture:
             return self.runner.run(spec, limit_s, capture, self.cancellation)
@@ -88,15 +88,15 @@ class World:
         return (self.folder / "err").read_text()
 
     def left(self) -> int:
-        return len(self.engine.find({names.LABEL_WALLET: self.bench.wallet}))
+        return len(self.engine.find({names.LABEL_WALLET: self.harness.wallet}))
 
 
 @pytest.fixture
 def world(engine: Engine, image: str, tmp_path: Path) -> Iterator[World]:
-    bench = Bench(make_settings(tmp_path), new_wallet(), image)
-    made = World(Engine(ADDRESS), bench, tmp_path)
+    harness = DockerHarness(make_settings(tmp_path), new_wallet(), image)
+    made = World(Engine(ADDRESS), harness, tmp_path)
     yield made
-    remove_containers(engine, bench.wallet)
+    remove_containers(engine, harness.wallet)
     made.close()
     made.cancellation.close()
     gc.collect()
@@ -129,7 +129,7 @@ def test_much_output_is_received_whole(world: World) -> None:
 
 
 def test_a_command_that_is_not_in_the_image_fails_without_an_exit(world: World) -> None:
-    spec = world.bench.spec("")
+    spec = world.harness.spec("")
     missing = ContainerSpec(spec.name, spec.image, spec.labels, command=("/no/such", "command"))
     run = world.run(missing)
     assert (run.status, run.exit_code, run.container) == (RunStatus.FAILED, NO_EXIT, None)
@@ -138,7 +138,7 @@ def test_a_command_that_is_not_in_the_image_fails_without_an_exit(world: World) 
 
 
 def test_no_command_at_all_fails_without_an_exit(world: World) -> None:
-    spec = world.bench.spec("")
+    spec = world.harness.spec("")
     run = world.run(ContainerSpec(spec.name, spec.image, spec.labels))
     assert (run.status, run.exit_code) == (RunStatus.FAILED, NO_EXIT)
 
@@ -168,7 +168,7 @@ def test_a_cancel_ends_the_container_at_once(world: World) -> None:
 
 def test_only_the_documented_options_are_sent(world: World) -> None:
     """Compared with a container of which nothing but name, image and command is said."""
-    spec = world.bench.spec("true")
+    spec = world.harness.spec("true")
     ours = world.engine.create(spec)
     client = world.engine.client
     bare = client.create_container(
@@ -184,7 +184,7 @@ def test_only_the_documented_options_are_sent(world: World) -> None:
 
 
 def test_a_container_that_runs_on_is_taken_up_with_all_its_output(world: World) -> None:
-    spec = world.bench.spec("echo first; sleep 2; echo second; echo err >&2; exit 5")
+    spec = world.harness.spec("echo first; sleep 2; echo second; echo err >&2; exit 5")
     container = world.begin(spec)
     run = world.adopt(spec)
     assert (run.container, run.exit_code) == (container, 5)
@@ -193,7 +193,7 @@ def test_a_container_that_runs_on_is_taken_up_with_all_its_output(world: World) 
 
 
 def test_a_container_that_has_ended_meanwhile_is_taken_up(world: World) -> None:
-    spec = world.bench.spec("echo done; exit 6")
+    spec = world.harness.spec("echo done; exit 6")
     container = world.begin(spec)
     eventually(lambda: world.ended(container), "its end")
     run = world.adopt(spec)
@@ -201,7 +201,7 @@ def test_a_container_that_has_ended_meanwhile_is_taken_up(world: World) -> None:
 
 
 def test_a_container_past_its_limit_is_ended_when_it_is_taken_up(world: World) -> None:
-    spec = world.bench.spec("echo begun; sleep 60")
+    spec = world.harness.spec("echo begun; sleep 60")
     world.begin(spec)
     run = world.adopt(spec, limit_s=0.0)
     assert (run.status, run.exit_code) == (RunStatus.TIMEOUT, NO_EXIT)
@@ -209,7 +209,7 @@ def test_a_container_past_its_limit_is_ended_when_it_is_taken_up(world: World) -
 
 
 def test_what_an_engine_or_a_host_ended_is_not_taken_up(world: World) -> None:
-    spec = world.bench.spec("sleep 60")
+    spec = world.harness.spec("sleep 60")
     container = world.begin(spec)
     world.engine.kill(container)
     eventually(lambda: world.ended(container), "its end")
@@ -218,24 +218,24 @@ def test_what_an_engine_or_a_host_ended_is_not_taken_up(world: World) -> None:
 
 def test_another_attempt_another_task_and_a_created_one_are_not_taken_up(world: World) -> None:
     task = new_task()
-    spec = world.bench.spec("sleep 60", task, attempt=1)
+    spec = world.harness.spec("sleep 60", task, attempt=1)
     world.engine.create(spec)
     assert world.runner.adoptable(spec) is None
     world.engine.start(spec.name)
     assert world.runner.adoptable(spec) is not None
-    assert world.runner.adoptable(world.bench.spec("", task, attempt=2)) is None
-    assert world.runner.adoptable(world.bench.spec("")) is None
+    assert world.runner.adoptable(world.harness.spec("", task, attempt=2)) is None
+    assert world.runner.adoptable(world.harness.spec("")) is None
 
 
 def test_leftovers_of_the_task_are_removed_before_a_run(world: World) -> None:
     task = new_task()
-    world.begin(world.bench.spec("sleep 60", task))
-    assert world.run(world.bench.spec("echo new", task, attempt=2)).exit_code == 0
+    world.begin(world.harness.spec("sleep 60", task))
+    assert world.run(world.harness.spec("echo new", task, attempt=2)).exit_code == 0
     assert (world.out, world.left()) == ("new\n", 1)
 
 
 def test_a_java_workers_leftover_of_that_name_is_removed(world: World) -> None:
-    spec = world.bench.spec("echo new")
+    spec = world.harness.spec("echo new")
     other = ContainerSpec(spec.name, spec.image, {}, command=("/bin/sleep", "60"))
     leftover = world.begin(other)
     assert world.run(spec).exit_code == 0
@@ -243,7 +243,7 @@ def test_a_java_workers_leftover_of_that_name_is_removed(world: World) -> None:
 
 
 def test_a_container_of_another_worker_is_left_alone(world: World) -> None:
-    spec = world.bench.spec("true")
+    spec = world.harness.spec("true")
     owner = names.Owner(new_wallet(), "other", "boot")
     other = ContainerSpec(
         spec.name, spec.image, names.labels(owner, new_task(), "app", 1), command=("/bin/true",)
@@ -258,7 +258,7 @@ def test_a_container_of_another_worker_is_left_alone(world: World) -> None:
 
 
 def test_a_container_removed_by_others_has_failed(world: World) -> None:
-    spec = world.bench.spec("sleep 60")
+    spec = world.harness.spec("sleep 60")
     other = Engine(ADDRESS)
     timer = threading.Timer(1.5, lambda: other.remove(spec.name))
     timer.start()
@@ -269,7 +269,7 @@ def test_a_container_removed_by_others_has_failed(world: World) -> None:
 
 
 def test_without_a_stream_of_events_the_engine_is_asked(world: World, tmp_path: Path) -> None:
-    nowhere = DieEvents(f"unix://{tmp_path}/absent.sock", world.bench.wallet)
+    nowhere = DieEvents(f"unix://{tmp_path}/absent.sock", world.harness.wallet)
     world.runner = ContainerRunner(world.engine, nowhere)
     run = world.run("echo out; sleep 1; exit 3")
     nowhere.close()
@@ -315,9 +315,9 @@ def test_images_are_found_by_their_exact_tag(engine: Engine, image: str) -> None
 
 def test_a_tasks_containers_are_removed_together(world: World) -> None:
     task = new_task()
-    world.begin(world.bench.spec("sleep 60", task))
-    assert world.engine.remove_labelled(world.bench.wallet, task) == 1
-    assert world.engine.remove_labelled(world.bench.wallet, task) == 0
+    world.begin(world.harness.spec("sleep 60", task))
+    assert world.engine.remove_labelled(world.harness.wallet, task) == 1
+    assert world.engine.remove_labelled(world.harness.wallet, task) == 0
 
 
 def _descriptors() -> int:

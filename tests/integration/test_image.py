@@ -17,7 +17,12 @@ import pytest
 from iexworker.sandbox import image
 from iexworker.sandbox.demo.worker import docker_network
 from tests.helpers.live_worker import Stage, eventually
-from tests.integration.helpers.deployed_worker import CHECKOUT, DEPLOY, Deployed, compose_command
+from tests.integration.helpers.deployed_worker import (
+    CHECKOUT,
+    DEPLOY,
+    DeployedWorker,
+    compose_command,
+)
 
 MOST_BYTES = 220_000_000
 """With Debian's Python below; what it really has, scripts/image prints."""
@@ -51,7 +56,7 @@ def reference(unmeasured: None, engine: docker.DockerClient) -> Iterator[str]:
     engine.images.remove(reference)
 
 
-class ComposedWorker(Deployed):
+class ComposedWorker(DeployedWorker):
     """The worker of compose.yaml, in a project of its own."""
 
     def __init__(self, stage: Stage, reference: str, folder: Path) -> None:

@@ -14,7 +14,7 @@ from iexworker.outbox.situation import WATCH_BLOCKS
 from iexworker.outbox.transaction import Draft, hash_of
 from iexworker.poco.hashing import result_hash
 from iexworker.poco.models import ActionKind, ContributionStatus, Profile, TaskStatus
-from tests.integration.helpers.anvil_chain import FREE, PAID, Anvil, Worker, anvil, digest
+from tests.integration.helpers.anvil_chain import FREE, PAID, Anvil, OutboxWorker, anvil, digest
 
 pytestmark = pytest.mark.chain
 
@@ -34,8 +34,8 @@ def v5(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Anvil]:
 
 
 @pytest.fixture
-def worker(v6: Anvil, tmp_path: Path) -> Worker:
-    return Worker(v6, "worker1", tmp_path / "journal.sqlite")
+def worker(v6: Anvil, tmp_path: Path) -> OutboxWorker:
+    return OutboxWorker(v6, "worker1", tmp_path / "journal.sqlite")
 
 
 class Dies(ChainNode):
@@ -54,7 +54,7 @@ class Dies(ChainNode):
         raise AssertionError("unreachable")
 
 
-def step_and_die(worker: Worker, *, after: bool) -> None:
+def step_and_die(worker: OutboxWorker, *, after: bool) -> None:
     """Make a pass in a child that is killed at its first broadcast."""
     child = os.fork()
     if child == 0:
@@ -71,7 +71,7 @@ def test_a_task_is_contributed_and_revealed(
     contracts: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     chain: Anvil = request.getfixturevalue(contracts)
-    worker = Worker(chain, "worker1", tmp_path / "journal.sqlite")
+    worker = OutboxWorker(chain, "worker1", tmp_path / "journal.sqlite")
     task_id = chain.task()
 
     worker.outbox.submit(worker.contribute(task_id))
@@ -97,7 +97,7 @@ def test_a_task_is_described_from_the_contracts(
     contracts: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     chain: Anvil = request.getfixturevalue(contracts)
-    worker = Worker(chain, "worker1", tmp_path / "journal.sqlite")
+    worker = OutboxWorker(chain, "worker1", tmp_path / "journal.sqlite")
     task_id = chain.task(
         params='{"iexec_args":"a b"}', dataset="https://host/data", dataset_checksum="0x11"
     )
@@ -117,7 +117,7 @@ def test_a_task_is_described_from_the_contracts(
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_kill_around_the_broadcast_sends_the_same_bytes_again(
-    worker: Worker, v6: Anvil, after: bool
+    worker: OutboxWorker, v6: Anvil, after: bool
 ) -> None:
     task_id = v6.task()
     worker.outbox.submit(worker.contribute(task_id))
@@ -132,7 +132,7 @@ def test_a_kill_around_the_broadcast_sends_the_same_bytes_again(
     assert worker.contributions(task_id) == [signed.tx_hash]
 
 
-def test_a_kill_before_anything_is_signed_keeps_the_wish(worker: Worker, v6: Anvil) -> None:
+def test_a_kill_before_anything_is_signed_keeps_the_wish(worker: OutboxWorker, v6: Anvil) -> None:
     task_id = v6.task()
     worker.outbox.submit(worker.contribute(task_id))
 
@@ -141,7 +141,7 @@ def test_a_kill_before_anything_is_signed_keeps_the_wish(worker: Worker, v6: Anv
     assert isinstance(worker.turn()[0], ActionMined)
 
 
-def test_a_dropped_transaction_is_given_to_the_node_again(worker: Worker, v6: Anvil) -> None:
+def test_a_dropped_transaction_is_given_to_the_node_again(worker: OutboxWorker, v6: Anvil) -> None:
     task_id = v6.task()
     worker.outbox.submit(worker.contribute(task_id))
     worker.outbox.step()
@@ -155,7 +155,7 @@ def test_a_dropped_transaction_is_given_to_the_node_again(worker: Worker, v6: An
 
 
 def test_a_transaction_that_waits_three_blocks_is_outbid(v6: Anvil, tmp_path: Path) -> None:
-    worker = Worker(v6, "worker2", tmp_path / "journal.sqlite", PAID)
+    worker = OutboxWorker(v6, "worker2", tmp_path / "journal.sqlite", PAID)
     task_id = v6.task()
     worker.outbox.submit(worker.contribute(task_id))
     worker.outbox.step()
@@ -174,7 +174,9 @@ def test_a_transaction_that_waits_three_blocks_is_outbid(v6: Anvil, tmp_path: Pa
     assert worker.contributions(task_id) == [last.tx_hash]
 
 
-def test_a_nonce_spent_by_another_sender_is_left_for_the_next(worker: Worker, v6: Anvil) -> None:
+def test_a_nonce_spent_by_another_sender_is_left_for_the_next(
+    worker: OutboxWorker, v6: Anvil
+) -> None:
     task_id = v6.task()
     worker.outbox.submit(worker.contribute(task_id))
     worker.outbox.step()
@@ -195,10 +197,10 @@ def test_a_nonce_spent_by_another_sender_is_left_for_the_next(worker: Worker, v6
 
 
 def test_a_contribution_that_comes_too_late_fails_with_the_contract_s_refusal(
-    worker: Worker, v6: Anvil, tmp_path: Path
+    worker: OutboxWorker, v6: Anvil, tmp_path: Path
 ) -> None:
     task_id = v6.task()
-    rival = Worker(v6, "worker2", tmp_path / "rival.sqlite", PAID)
+    rival = OutboxWorker(v6, "worker2", tmp_path / "rival.sqlite", PAID)
     rival.outbox.submit(rival.contribute(task_id))
     worker.outbox.submit(worker.contribute(task_id))
     rival.outbox.step()
@@ -211,7 +213,9 @@ def test_a_contribution_that_comes_too_late_fails_with_the_contract_s_refusal(
     assert result.cause == "CHAIN_RECEIPT_NOT_VALID"
 
 
-def test_a_contribution_that_the_contract_refuses_costs_no_nonce(worker: Worker, v6: Anvil) -> None:
+def test_a_contribution_that_the_contract_refuses_costs_no_nonce(
+    worker: OutboxWorker, v6: Anvil
+) -> None:
     task_id = v6.task()
     before = worker.hub.nonces()
     action = worker.contribute(task_id)
@@ -226,12 +230,12 @@ def test_a_contribution_that_the_contract_refuses_costs_no_nonce(worker: Worker,
 
 
 def test_a_contribution_from_before_the_journal_is_found_by_its_event(
-    worker: Worker, v6: Anvil, tmp_path: Path
+    worker: OutboxWorker, v6: Anvil, tmp_path: Path
 ) -> None:
     task_id = v6.task()
     worker.outbox.submit(worker.contribute(task_id))
     (first,) = worker.turn()
-    newcomer = Worker(v6, "worker1", tmp_path / "new.sqlite")
+    newcomer = OutboxWorker(v6, "worker1", tmp_path / "new.sqlite")
     newcomer.outbox.submit(newcomer.contribute(task_id))
 
     assert newcomer.outbox.step() == [first]
@@ -242,7 +246,7 @@ def test_a_contribution_from_before_the_journal_is_found_by_its_event(
 
 
 def test_a_mined_transaction_that_a_reorganisation_takes_back_is_sent_again(
-    worker: Worker, v6: Anvil
+    worker: OutboxWorker, v6: Anvil
 ) -> None:
     task_id = v6.task()
     worker.outbox.submit(worker.contribute(task_id))
@@ -258,7 +262,9 @@ def test_a_mined_transaction_that_a_reorganisation_takes_back_is_sent_again(
     assert worker.contributions(task_id) == [before.receipt and before.receipt.tx_hash]
 
 
-def test_an_abandoned_contribution_leaves_no_gap_before_a_reveal(worker: Worker, v6: Anvil) -> None:
+def test_an_abandoned_contribution_leaves_no_gap_before_a_reveal(
+    worker: OutboxWorker, v6: Anvil
+) -> None:
     revealed, given_up = v6.task(), v6.task()
     worker.outbox.submit(worker.contribute(revealed))
     worker.turn()
@@ -280,7 +286,7 @@ def test_an_abandoned_contribution_leaves_no_gap_before_a_reveal(worker: Worker,
 
 
 def test_at_the_cap_what_the_node_holds_is_mined_before_the_next_one(
-    worker: Worker, v6: Anvil
+    worker: OutboxWorker, v6: Anvil
 ) -> None:
     assert worker.rule == FREE
     first, second = v6.task(), v6.task()
@@ -297,7 +303,7 @@ def test_at_the_cap_what_the_node_holds_is_mined_before_the_next_one(
     assert worker.hub.contribution(first).status is ContributionStatus.CONTRIBUTED
 
 
-def test_results_are_given_again_to_who_asks_again(worker: Worker, v6: Anvil) -> None:
+def test_results_are_given_again_to_who_asks_again(worker: OutboxWorker, v6: Anvil) -> None:
     task_id = v6.task()
     action = worker.contribute(task_id)
     worker.outbox.submit(action)
@@ -311,7 +317,7 @@ def test_results_are_given_again_to_who_asks_again(worker: Worker, v6: Anvil) ->
     assert entry.state is ActionState.DONE
 
 
-def test_the_node_calls_a_transaction_by_its_hash(worker: Worker, v6: Anvil) -> None:
+def test_the_node_calls_a_transaction_by_its_hash(worker: OutboxWorker, v6: Anvil) -> None:
     raw = Draft(
         worker.hub.nonces().pending,
         0,

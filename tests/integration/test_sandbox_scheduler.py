@@ -18,8 +18,8 @@ from iexworker.sandbox.chain.chain import LocalChain
 from iexworker.sandbox.chain.deals import Purchase, buy
 from iexworker.sandbox.network.network import Network
 from iexworker.sandbox.network.processes import Child
-from tests.integration.helpers.minimal_worker import TinyWorker
-from tests.integration.helpers.sandbox_server import CATEGORIES, TIMERS, Server, make_network
+from tests.integration.helpers.minimal_worker import MinimalWorker
+from tests.integration.helpers.sandbox_server import CATEGORIES, TIMERS, SandboxServer, make_network
 
 pytestmark = pytest.mark.chain
 
@@ -46,14 +46,14 @@ def node(
 
 
 @pytest.fixture(scope="module")
-def server(node: tuple[Network, Child]) -> Iterator[Server]:
-    server = Server(node[0])
+def server(node: tuple[Network, Child]) -> Iterator[SandboxServer]:
+    server = SandboxServer(node[0])
     yield server
     server.stop()
 
 
 @pytest.fixture(scope="module")
-def network(node: tuple[Network, Child], server: Server) -> Network:
+def network(node: tuple[Network, Child], server: SandboxServer) -> Network:
     return node[0]
 
 
@@ -69,8 +69,8 @@ def purchase(chain: LocalChain, **more: object) -> str:
     return buy(chain, Purchase(image=image, params=params, **more)).task_ids[0]  # type: ignore[arg-type]  # names are the fields'
 
 
-def join(network: Network, chain: LocalChain, role: str) -> TinyWorker:
-    worker = TinyWorker(chain, role, network.scheduler_url)
+def join(network: Network, chain: LocalChain, role: str) -> MinimalWorker:
+    worker = MinimalWorker(chain, role, network.scheduler_url)
     worker.login()
     worker.register(slots=8)
     worker.listen()
@@ -78,7 +78,7 @@ def join(network: Network, chain: LocalChain, role: str) -> TinyWorker:
 
 
 @pytest.fixture
-def workers(network: Network, chain: LocalChain) -> Iterator[list[TinyWorker]]:
+def workers(network: Network, chain: LocalChain) -> Iterator[list[MinimalWorker]]:
     """Three workers that ping; they leave at the end, so that the next test's are new."""
     joined = [join(network, chain, f"worker{number}") for number in (1, 2, 3)]
     yield joined
@@ -87,11 +87,11 @@ def workers(network: Network, chain: LocalChain) -> Iterator[list[TinyWorker]]:
 
 
 @pytest.fixture
-def worker(workers: list[TinyWorker]) -> TinyWorker:
+def worker(workers: list[MinimalWorker]) -> MinimalWorker:
     return workers[0]
 
 
-def compute(worker: TinyWorker, task: str) -> None:
+def compute(worker: MinimalWorker, task: str) -> None:
     for before, after, answer in BEFORE_COMPUTED:
         assert worker.tell(task, before, after) == answer
     worker.tell(task, "COMPUTING")
@@ -99,7 +99,7 @@ def compute(worker: TinyWorker, task: str) -> None:
     assert computed.json() == "PLEASE_CONTRIBUTE"
 
 
-def take(worker: TinyWorker, task: str) -> Grant:
+def take(worker: MinimalWorker, task: str) -> Grant:
     """Get exactly this task and compute it."""
     grant: Grant = worker.ask_until_granted()["workerpoolAuthorization"]
     assert grant["chainTaskId"] == task
@@ -108,7 +108,7 @@ def take(worker: TinyWorker, task: str) -> Grant:
     return grant
 
 
-def contribute(worker: TinyWorker, grant: Grant, result: bytes = RESULT) -> int:
+def contribute(worker: MinimalWorker, grant: Grant, result: bytes = RESULT) -> int:
     """Contribute on chain, then tell; return the block."""
     task = grant["chainTaskId"]
     assert worker.tell(task, "CONTRIBUTING") == "PLEASE_CONTINUE"
@@ -117,13 +117,13 @@ def contribute(worker: TinyWorker, grant: Grant, result: bytes = RESULT) -> int:
     return int(str(receipt["blockNumber"]))
 
 
-def reveal(worker: TinyWorker, task: str, result: bytes = RESULT) -> None:
+def reveal(worker: MinimalWorker, task: str, result: bytes = RESULT) -> None:
     worker.tell(task, "REVEALING")
     receipt = worker.reveal(task, result)
     assert worker.update(task, "REVEALED", chainReceipt=receipt).json() == "PLEASE_WAIT"
 
 
-def upload(network: Network, worker: TinyWorker, grant: Grant) -> str:
+def upload(network: Network, worker: MinimalWorker, grant: Grant) -> str:
     """Upload and tell; return the location."""
     task = grant["chainTaskId"]
     worker.tell(task, "RESULT_UPLOADING")
@@ -152,7 +152,7 @@ def await_state(network: Network, task: str, role: str, name: str) -> dict[str, 
 
 
 def test_a_task_runs_from_the_deal_to_completed(
-    network: Network, chain: LocalChain, worker: TinyWorker
+    network: Network, chain: LocalChain, worker: MinimalWorker
 ) -> None:
     task = purchase(chain)
     grant = take(worker, task)
@@ -175,7 +175,7 @@ def test_a_task_runs_from_the_deal_to_completed(
 
 
 def test_what_the_chain_does_not_show_is_refused(
-    network: Network, chain: LocalChain, worker: TinyWorker
+    network: Network, chain: LocalChain, worker: MinimalWorker
 ) -> None:
     grant = take(worker, purchase(chain))
     task = grant["chainTaskId"]
@@ -197,7 +197,7 @@ def test_what_the_chain_does_not_show_is_refused(
 
 
 def test_two_workers_agree_at_trust_3_and_a_third_is_not_asked(
-    network: Network, chain: LocalChain, workers: list[TinyWorker]
+    network: Network, chain: LocalChain, workers: list[MinimalWorker]
 ) -> None:
     task = purchase(chain, trust=3)
     first, second, third = workers
@@ -222,7 +222,7 @@ def test_two_workers_agree_at_trust_3_and_a_third_is_not_asked(
 
 
 def test_a_worker_that_is_outvoted_is_told_to_abort(
-    network: Network, chain: LocalChain, workers: list[TinyWorker]
+    network: Network, chain: LocalChain, workers: list[MinimalWorker]
 ) -> None:
     task = purchase(chain, trust=3)
     wrong, second, third = workers
@@ -242,7 +242,7 @@ def test_a_worker_that_is_outvoted_is_told_to_abort(
 
 
 def test_without_consensus_a_task_fails_at_its_contribution_deadline(
-    network: Network, chain: LocalChain, workers: list[TinyWorker]
+    network: Network, chain: LocalChain, workers: list[MinimalWorker]
 ) -> None:
     task = purchase(chain, trust=5, category=len(CATEGORIES) - 1)
     for number, worker in enumerate(workers[:2]):
@@ -256,7 +256,7 @@ def test_without_consensus_a_task_fails_at_its_contribution_deadline(
 
 
 def test_who_does_not_reveal_in_time_fails_and_the_task_ends_at_its_final_deadline(
-    network: Network, chain: LocalChain, worker: TinyWorker
+    network: Network, chain: LocalChain, worker: MinimalWorker
 ) -> None:
     task = purchase(chain, category=len(CATEGORIES) - 1)
     contribute(worker, take(worker, task))
@@ -268,7 +268,7 @@ def test_who_does_not_reveal_in_time_fails_and_the_task_ends_at_its_final_deadli
 
 
 def test_what_a_worker_did_not_tell_is_found_on_chain(
-    network: Network, chain: LocalChain, worker: TinyWorker
+    network: Network, chain: LocalChain, worker: MinimalWorker
 ) -> None:
     grant = take(worker, purchase(chain))
     task = grant["chainTaskId"]
@@ -284,7 +284,7 @@ def test_what_a_worker_did_not_tell_is_found_on_chain(
 
 
 def test_a_worker_that_is_lost_may_return(
-    network: Network, chain: LocalChain, worker: TinyWorker
+    network: Network, chain: LocalChain, worker: MinimalWorker
 ) -> None:
     grant = take(worker, purchase(chain))
     task = grant["chainTaskId"]
@@ -303,7 +303,7 @@ def test_a_worker_that_is_lost_may_return(
 
 
 def test_a_callback_reaches_its_contract(
-    network: Network, chain: LocalChain, worker: TinyWorker
+    network: Network, chain: LocalChain, worker: MinimalWorker
 ) -> None:
     data = "0x" + "00" * 31 + "2a"
     task = purchase(chain, callback="receiver")
@@ -329,7 +329,7 @@ def test_a_callback_reaches_its_contract(
 
 
 def test_everything_but_tokens_and_sessions_outlives_a_kill(
-    network: Network, chain: LocalChain, server: Server
+    network: Network, chain: LocalChain, server: SandboxServer
 ) -> None:
     worker = join(network, chain, "worker4")
     task = purchase(chain)
@@ -342,7 +342,7 @@ def test_everything_but_tokens_and_sessions_outlives_a_kill(
     server.start()
     assert worker.ping().status_code == 401
     assert worker.interrupted_answer().status_code == 401
-    again = TinyWorker(chain, "worker4", network.scheduler_url)
+    again = MinimalWorker(chain, "worker4", network.scheduler_url)
     again.login()
     again.listen()
     again.subscribe(task)
@@ -357,7 +357,7 @@ def test_everything_but_tokens_and_sessions_outlives_a_kill(
 
 
 def test_pings_and_heartbeats_go_on_while_the_chain_hangs(
-    node: tuple[Network, Child], network: Network, worker: TinyWorker
+    node: tuple[Network, Child], network: Network, worker: MinimalWorker
 ) -> None:
     _, child = node
     os.kill(child.pid, signal.SIGSTOP)
@@ -378,7 +378,7 @@ def test_the_configuration_server_tells_the_chain(network: Network, chain: Local
 
 
 def test_sigterm_ends_the_server_while_a_stream_is_open(
-    network: Network, worker: TinyWorker, server: Server
+    network: Network, worker: MinimalWorker, server: SandboxServer
 ) -> None:
     assert server.stop() == 0
     server.start()

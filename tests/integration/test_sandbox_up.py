@@ -30,7 +30,7 @@ from iexworker.sandbox.network.processes import Child, Records
 from iexworker.sandbox.proxy.ipfs import Store
 from iexworker.sandbox.scheduler import explain
 from tests.helpers.live_worker import LiveWorker, Stage, eventually
-from tests.integration.helpers.concurrent_tasks import served
+from tests.integration.helpers.task_batch import served
 
 pytestmark = [pytest.mark.chain, pytest.mark.docker]
 

@@ -40,7 +40,7 @@ from iexworker.shared.ring import Ring
 from tests.helpers.docker_harness import (
     DIGEST_OF_A,
     WRITE_RESULT,
-    Bench,
+    DockerHarness,
     eventually,
     make_settings,
     new_wallet,
@@ -56,13 +56,13 @@ ROLE = compute_role(0)
 class Collaborators:
     """Scheduling and the parent of one slot."""
 
-    def __init__(self, engine: Engine, bench: Bench) -> None:
+    def __init__(self, engine: Engine, harness: DockerHarness) -> None:
         self.engine = engine
-        self.bench = bench
+        self.harness = harness
         self.context = Context(
             role=ROLE,
             slot=0,
-            settings=bench.settings,
+            settings=harness.settings,
             board=Board.create(roles(1)),
             ring=Ring.create(1, 10),
             channels=Channels.create(1),
@@ -73,7 +73,7 @@ class Collaborators:
             parent_pid=os.getpid(),
             fail_fast=False,
         )
-        self.context.board.facts.set(wallet=bench.wallet)
+        self.context.board.facts.set(wallet=harness.wallet)
         self.orders = self.context.channels.orders[0]
         self.outcomes = self.context.channels.outcomes[0]
         self.thread: threading.Thread | None = None
@@ -120,8 +120,8 @@ class Collaborators:
 
     def task(self, script: str) -> TaskDescription:
         """Write the order of a new task to its folder."""
-        description = self.bench.task(script)
-        folder = self.bench.settings.task_dir(description.task_id)
+        description = self.harness.task(script)
+        folder = self.harness.settings.task_dir(description.task_id)
         handoff.write_order(folder, handoff.TaskOrder(description, Profile.V9))
         return description
 
@@ -141,26 +141,26 @@ class Collaborators:
         return False
 
     def found(self, task: TaskDescription, step: str = "compute") -> handoff.StepOutcome:
-        outcome = handoff.read_outcome(self.bench.settings.task_dir(task.task_id), step)
+        outcome = handoff.read_outcome(self.harness.settings.task_dir(task.task_id), step)
         assert outcome is not None
         return outcome
 
     def folder(self, task: TaskDescription) -> TaskFolder:
-        return TaskFolder(self.bench.settings.task_dir(task.task_id))
+        return TaskFolder(self.harness.settings.task_dir(task.task_id))
 
     def state(self) -> State:
         return self.context.board.entry(ROLE).read().state
 
     def containers(self) -> int:
-        return len(self.engine.find({names.LABEL_WALLET: self.bench.wallet}))
+        return len(self.engine.find({names.LABEL_WALLET: self.harness.wallet}))
 
 
 @pytest.fixture
 def partners(engine: Engine, image: str, tmp_path: Path) -> Iterator[Collaborators]:
-    made = Collaborators(engine, Bench(make_settings(tmp_path), new_wallet(), image))
+    made = Collaborators(engine, DockerHarness(make_settings(tmp_path), new_wallet(), image))
     yield made
     made.close()
-    remove_containers(engine, made.bench.wallet)
+    remove_containers(engine, made.harness.wallet)
 
 
 def test_a_slot_greets_and_is_idle(partners: Collaborators) -> None:
@@ -227,7 +227,7 @@ def test_orders_wait_for_each_other(partners: Collaborators) -> None:
 
 def test_an_order_without_a_file_or_with_an_unknown_step_fails(partners: Collaborators) -> None:
     partners.start()
-    lost = partners.bench.task("true")
+    lost = partners.harness.task("true")
     partners.folder(lost).root.mkdir(parents=True)
     partners.send(lost)
     assert partners.hear() == Outcome(lost.task_id, "compute", 1, ok=False)
@@ -241,7 +241,7 @@ def test_an_order_for_a_purged_task_is_answered_and_the_folder_stays_gone(
     partners: Collaborators,
 ) -> None:
     partners.start()
-    purged = partners.bench.task("true")
+    purged = partners.harness.task("true")
     partners.send(purged)
     assert partners.hear() == Outcome(purged.task_id, "compute", 1, ok=False)
     assert not partners.folder(purged).root.exists()
@@ -282,7 +282,7 @@ def test_a_task_cancelled_while_it_waits_is_not_begun(partners: Collaborators) -
 
 def test_a_cancel_of_what_another_life_left_ends_that(partners: Collaborators) -> None:
     task = partners.task("")
-    spec = partners.bench.spec("sleep 60", task.task_id)
+    spec = partners.harness.spec("sleep 60", task.task_id)
     partners.engine.start(partners.engine.create(spec))
     partners.start()
     partners.orders.put_nowait(Cancel(task.task_id))

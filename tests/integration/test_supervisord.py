@@ -14,7 +14,7 @@ import pytest
 
 from iexworker.errors import EXIT_CONFIG
 from tests.helpers.live_worker import Stage, alive, eventually
-from tests.integration.helpers.deployed_worker import DEPLOY, Deployed
+from tests.integration.helpers.deployed_worker import DEPLOY, DeployedWorker
 
 pytestmark = [
     pytest.mark.docker,
@@ -95,12 +95,12 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 @pytest.fixture
-def worker(stage: Stage) -> Deployed:
-    return Deployed(stage, "supervised")
+def worker(stage: Stage) -> DeployedWorker:
+    return DeployedWorker(stage, "supervised")
 
 
 @pytest.fixture
-def supervisord(worker: Deployed, short_folder: Path) -> Iterator[Supervisord]:
+def supervisord(worker: DeployedWorker, short_folder: Path) -> Iterator[Supervisord]:
     supervisord = Supervisord(short_folder, worker.log)
     worker.write_variables(supervisord.env_file)
     yield supervisord
@@ -116,7 +116,7 @@ def short_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_a_killed_parent_is_started_again_and_its_task_completes(
-    stage: Stage, worker: Deployed, supervisord: Supervisord
+    stage: Stage, worker: DeployedWorker, supervisord: Supervisord
 ) -> None:
     supervisord.start()
     worker.ready()
@@ -138,7 +138,7 @@ def test_a_killed_parent_is_started_again_and_its_task_completes(
 
 
 def test_a_worker_whose_settings_have_problems_is_not_started_again(
-    stage: Stage, worker: Deployed, supervisord: Supervisord
+    stage: Stage, worker: DeployedWorker, supervisord: Supervisord
 ) -> None:
     with supervisord.env_file.open("a", encoding="utf-8") as variables:
         variables.write("IEXEC_WORKER_PORT=many\n")

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 from tests.mutation import mutants, report
-from tests.mutation.mutant_runner import ROOT, STATE, TESTS, Bench, Outcome, Unusable
+from tests.mutation.mutant_runner import ROOT, STATE, TESTS, MutantRunner, Outcome, Unusable
 from tests.mutation.mutants import Mutant
 from tests.mutation.report import Tried
 
@@ -64,14 +64,14 @@ def _try(missing: list[Mutant], record: Record, jobs: int) -> None:
     modules = {mutant.module for mutant in missing}
 
     def work() -> None:
-        with Bench() as bench:
-            bench.warm_up(modules)
+        with MutantRunner() as runner:
+            runner.warm_up(modules)
             while True:
                 try:
                     mutant = waiting.get_nowait()
                 except queue.Empty:
                     return
-                record.add(mutant, bench.trial(mutant))
+                record.add(mutant, runner.trial(mutant))
 
     with ThreadPoolExecutor(jobs) as pool:
         for done in [pool.submit(work) for _ in range(jobs if missing else 0)]:

@@ -64,7 +64,7 @@ class Outcome:
     seconds: float
 
 
-class Bench:
+class MutantRunner:
     """Tries mutants one after another; the tree itself is never touched."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Bench:
             text=True,
         )
 
-    def __enter__(self) -> Bench:
+    def __enter__(self) -> MutantRunner:
         return self
 
     def __exit__(

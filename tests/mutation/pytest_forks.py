@@ -58,7 +58,7 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
     started = time.monotonic()
     child = os.fork()
     if child == 0:
-        _be_born(request)
+        _run_tests(request)
     handle = os.pidfd_open(child)
     ended, _, _ = select.select([handle], [], [], request["limit_s"])
     if not ended:
@@ -69,7 +69,7 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
     return {"code": code, "seconds": round(time.monotonic() - started, 2)}
 
 
-def _be_born(request: dict[str, Any]) -> None:
+def _run_tests(request: dict[str, Any]) -> None:
     code = 99
     try:
         os.setsid()

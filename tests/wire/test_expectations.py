@@ -14,7 +14,7 @@ PING = {"content-type": "application/json", "accept": "*/*"}
 STANDARD = "0x7befe564fcb5158da7b74269ffdb4289a9d1e3afcc36c0c561c53850a5f7ede0"
 
 
-def stage(script: Script) -> Expectations:
+def expect(script: Script) -> Expectations:
     """Return expectations at the first start of a script, with nobody to push to."""
     expectations = Expectations(script, lambda line: None)
     expectations.begin(1)
@@ -36,7 +36,7 @@ def asked(script: Script, number: int, **changed: object) -> Asked:
 
 def test_what_is_recorded_is_taken_and_answered() -> None:
     script = excerpt(2, 3)
-    replay = stage(script)
+    replay = expect(script)
 
     answers = [replay.take(asked(script, number)).value for number in (0, 1)]
 
@@ -47,7 +47,7 @@ def test_what_is_recorded_is_taken_and_answered() -> None:
 
 def test_a_field_with_another_value_is_a_difference() -> None:
     script = excerpt(2)
-    replay = stage(script)
+    replay = expect(script)
 
     replay.take(asked(script, 0, success=1, details={}))
 
@@ -59,7 +59,7 @@ def test_a_field_with_another_value_is_a_difference() -> None:
 
 def test_a_field_too_many_and_one_too_few_are_differences() -> None:
     script = excerpt(2)
-    replay = stage(script)
+    replay = expect(script)
     body = dict(script.starts[0][0].body) | {"tea": 1}
     del body["date"]
 
@@ -73,7 +73,7 @@ def test_a_field_too_many_and_one_too_few_are_differences() -> None:
 
 def test_a_header_that_the_recorded_worker_did_not_send_is_a_difference() -> None:
     script = excerpt(2)
-    replay = stage(script)
+    replay = expect(script)
     event = script.starts[0][0]
 
     replay.take(Asked(event.line, event.body, {**PING, "authorization": "Bearer other"}))
@@ -84,7 +84,7 @@ def test_a_header_that_the_recorded_worker_did_not_send_is_a_difference() -> Non
 
 def test_an_update_before_its_turn_is_a_difference() -> None:
     script = excerpt(2, 3)
-    replay = stage(script)
+    replay = expect(script)
 
     replay.take(asked(script, 1))
 
@@ -92,7 +92,7 @@ def test_an_update_before_its_turn_is_a_difference() -> None:
 
 
 def test_a_request_that_no_recording_shows_is_a_difference() -> None:
-    replay = stage(excerpt(2))
+    replay = expect(excerpt(2))
 
     answer = replay.take(Asked("GET /replicates/interrupted?blockNumber=N", None, PING))
 
@@ -101,7 +101,7 @@ def test_a_request_that_no_recording_shows_is_a_difference() -> None:
 
 
 def test_a_request_that_never_comes_stays_due() -> None:
-    replay = stage(excerpt(2))
+    replay = expect(excerpt(2))
 
     assert not replay.complete()
     assert [words.rpartition(" ")[2] for words in replay.outstanding()] == ["STARTING"]
@@ -115,7 +115,7 @@ def session_events(*numbers: int) -> tuple[Event, ...]:
 
 def test_a_grant_waits_for_all_that_was_recorded_before_it() -> None:
     informed, granted = session_events(4, 17)
-    replay = stage(Script(((informed, granted),)))
+    replay = expect(Script(((informed, granted),)))
     demand = Asked(granted.line, None, granted.headers)
 
     assert replay.take(demand).status == 204
@@ -126,7 +126,7 @@ def test_a_grant_waits_for_all_that_was_recorded_before_it() -> None:
 
 def test_a_ping_or_a_demand_before_the_registration_is_a_difference() -> None:
     registered, asking, pinging = session_events(9, 13, 14)
-    replay = stage(Script(((registered, asking, pinging),)))
+    replay = expect(Script(((registered, asking, pinging),)))
 
     for event in (asking, pinging):
         replay.take(Asked(event.line, None, event.headers))
@@ -139,7 +139,7 @@ def test_a_ping_or_a_demand_before_the_registration_is_a_difference() -> None:
 
 def test_a_ping_without_a_token_is_a_difference() -> None:
     (pinging,) = session_events(14)
-    replay = stage(Script(((pinging,),)))
+    replay = expect(Script(((pinging,),)))
 
     replay.take(Asked(pinging.line, None, pinging.headers))
     replay.take(Asked(pinging.line, None, pinging.headers))
@@ -150,7 +150,7 @@ def test_a_ping_without_a_token_is_a_difference() -> None:
 
 
 def test_a_login_signed_with_another_key_is_a_difference() -> None:
-    replay = stage(Script((tuple(recorded("9.2")["9.2-session"][3:4]),)))
+    replay = expect(Script((tuple(recorded("9.2")["9.2-session"][3:4]),)))
     challenge = replay.take(
         Asked("GET /workers/challenge?walletAddress=" + WALLET, None, PING)
     ).value
@@ -164,7 +164,7 @@ def test_a_login_signed_with_another_key_is_a_difference() -> None:
 def test_a_divergence_that_is_not_needed_is_a_difference() -> None:
     needless = Divergence("9.2-standard", (2,), "no reason", "nothing", unsent=True)
     amended_events = amend(needless, recorded("9.2"))["9.2-standard"]
-    replay = stage(Script((tuple(event for event in amended_events if event.task_id),)))
+    replay = expect(Script((tuple(event for event in amended_events if event.task_id),)))
 
     replay.take(asked(excerpt(2), 0))
 
@@ -174,7 +174,7 @@ def test_a_divergence_that_is_not_needed_is_a_difference() -> None:
 def test_what_a_task_sends_after_the_end_of_its_replay_is_not_compared() -> None:
     script = excerpt(2, 3)
     last = replace(script.starts[0][0], ends=True)
-    replay = stage(Script(((last,),)))
+    replay = expect(Script(((last,),)))
 
     replay.take(asked(script, 0))
     answer = replay.take(asked(script, 1))

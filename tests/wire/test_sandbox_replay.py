@@ -32,10 +32,10 @@ from iexworker.sandbox.scheduler.store import Book
 from tests.wire.helpers.replayed_recording import (
     BEFORE_S,
     MovableClock,
-    Shadow,
-    Stage,
-    StagedChain,
-    StagedResults,
+    RecordedChain,
+    RecordedResults,
+    ReplayedRecording,
+    UnrecordedWorker,
 )
 
 SCHEDULER_KEY = bytes.fromhex("47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a")
@@ -43,7 +43,7 @@ SCHEDULER_KEY = bytes.fromhex("47e179ec197488593b187f80a00eb0da91f1b9d0b13f87336
 
 STEP_S = 0.25
 BLOCK_TIME_S = 0.02
-"""Short, so that the scheduler sees what happens on the staged chain when it happens."""
+"""Short, so that the scheduler sees what happens on the recorded chain when it happens."""
 PERIOD_S = 30.0
 SILENT_S = 75.0
 """For how long a worker was silent that was declared lost: 60 to 90 s."""
@@ -72,35 +72,37 @@ SINGLE = sorted(path.stem for path in Path(__file__).parent.glob("*-return-*.jso
 
 
 class Replay:
-    """One scheduler on one stage."""
+    """One scheduler with one recording."""
 
-    def __init__(self, stage: Stage, folder: Path) -> None:
-        self.stage = stage
+    def __init__(self, recording: ReplayedRecording, folder: Path) -> None:
+        self.recording = recording
         self.book_path = folder / "scheduler.sqlite"
-        periods = -(-(stage.scans_at_s() - stage.start_s + PERIOD_S) // PERIOD_S)
-        self.clock = MovableClock(stage.scans_at_s() - periods * PERIOD_S)
-        self.wallet = next(iter(stage.wallets()))
+        periods = -(-(recording.scans_at_s() - recording.start_s + PERIOD_S) // PERIOD_S)
+        self.clock = MovableClock(recording.scans_at_s() - periods * PERIOD_S)
+        self.wallet = next(iter(recording.wallets()))
         self.streams: dict[str, Iterator[bytes]] = {}
         self.newest = ""
         self.tokens: dict[str, str] = {}
-        self.shadows = sorted(stage.shadows, key=lambda one: one.at_s)
+        self.unrecorded_workers = sorted(recording.unrecorded_workers, key=lambda one: one.at_s)
         self.announced: set[str] = set()
-        self.lost = stage.losses()
+        self.lost = recording.losses()
         self.returned: set[str] = set()
         self.start()
-        if stage.name in SINGLE:
-            for wallet in stage.wallets() | {one.wallet for one in stage.shadows}:
+        if recording.name in SINGLE:
+            for wallet in recording.wallets() | {
+                one.wallet for one in recording.unrecorded_workers
+            }:
                 self.register(wallet)
 
     def start(self) -> None:
-        profile = Profile(self.stage.profile)
+        profile = Profile(self.recording.profile)
         self.broker = Broker()
         self.book = Book(self.book_path)
         world = World(
             profile=profile,
             clock=self.clock,
-            chain=StagedChain(self.clock, self.stage.tasks),
-            results=StagedResults(self.clock, self.stage.tasks),
+            chain=RecordedChain(self.clock, self.recording.tasks),
+            results=RecordedResults(self.clock, self.recording.tasks),
             push=self.broker,
             timers=Timers(finalize_delay_s=0),
             block_time_s=BLOCK_TIME_S,
@@ -116,7 +118,7 @@ class Replay:
 
     def addresses(self) -> Addresses:
         """Take the public configuration from the recording where it has one."""
-        for event in self.stage.events:
+        for event in self.recording.events:
             if event.get("request") == "GET /workers/config":
                 told = event["response"]
                 return Addresses(
@@ -139,44 +141,44 @@ class Replay:
         self._happen()
 
     def _next_happenings(self) -> Iterator[float]:
-        yield from (one.at_s for one in self.shadows[:1])
-        for staged in self.stage.tasks.values():
-            if staged.task_id not in self.announced:
-                yield staged.announced_s
+        yield from (one.at_s for one in self.unrecorded_workers[:1])
+        for recorded in self.recording.tasks.values():
+            if recorded.task_id not in self.announced:
+                yield recorded.announced_s
 
     def _happen(self) -> None:
         now_s = self.clock.now_s()
-        for staged in self.stage.tasks.values():
-            if staged.announced_s <= now_s and staged.task_id not in self.announced:
-                self.announced.add(staged.task_id)
-                self.scheduler.tasks.receive(staged.deal, staged.index, staged.task_id)
+        for recorded in self.recording.tasks.values():
+            if recorded.announced_s <= now_s and recorded.task_id not in self.announced:
+                self.announced.add(recorded.task_id)
+                self.scheduler.tasks.receive(recorded.deal, recorded.index, recorded.task_id)
                 self.scheduler.turn()
-        while self.shadows and self.shadows[0].at_s <= now_s:
-            self._act(self.shadows.pop(0))
+        while self.unrecorded_workers and self.unrecorded_workers[0].at_s <= now_s:
+            self._act(self.unrecorded_workers.pop(0))
         for wallet in self.book.workers:
             lost_s = self.lost.get(wallet)
             if lost_s is None or now_s < lost_s - SILENT_S or wallet in self.returned:
                 self.scheduler.ping(wallet)
 
-    def _act(self, shadow: Shadow) -> None:
-        if shadow.status == "CREATED":
-            self.admit(shadow.wallet)
-            found = self.scheduler.available(shadow.wallet, 1)
+    def _act(self, unrecorded: UnrecordedWorker) -> None:
+        if unrecorded.status == "CREATED":
+            self.admit(unrecorded.wallet)
+            found = self.scheduler.available(unrecorded.wallet, 1)
             assert found is not None
-            assert found["workerpoolAuthorization"]["chainTaskId"] == shadow.task_id  # type: ignore[index]  # an object
+            assert found["workerpoolAuthorization"]["chainTaskId"] == unrecorded.task_id  # type: ignore[index]  # an object
             return
-        status = ReplicateStatus(shadow.status)
+        status = ReplicateStatus(unrecorded.status)
         computed = status is ReplicateStatus.COMPUTED
         uploaded = status is ReplicateStatus.RESULT_UPLOADED
         details = Details(
-            exit_code=shadow.view.get("appExitCode") if computed else None,
+            exit_code=unrecorded.view.get("appExitCode") if computed else None,
             stdout="done\n" if computed else "",
-            result_link=shadow.view.get("resultLink") if uploaded else None,
+            result_link=unrecorded.view.get("resultLink") if uploaded else None,
             callback_data="" if uploaded else None,
         )
-        outcome = self.scheduler.update(shadow.task_id, shadow.wallet, status, details)
+        outcome = self.scheduler.update(unrecorded.task_id, unrecorded.wallet, status, details)
         # What the scheduler found on chain by itself stands in the history as well.
-        assert outcome.verdict in (Verdict.RECORDED, Verdict.ALREADY), (shadow, outcome)
+        assert outcome.verdict in (Verdict.RECORDED, Verdict.ALREADY), (unrecorded, outcome)
         self.scheduler.turn()
 
     # --- requests ---
@@ -216,7 +218,7 @@ class Replay:
 
     def _back(self, event: Mapping[str, Any]) -> set[str]:
         """Return the wallets that were lost before this request."""
-        now_s = self.stage.start_s + event["t"]
+        now_s = self.recording.start_s + event["t"]
         return {wallet for wallet, lost_s in self.lost.items() if now_s > lost_s}
 
     def _open(self, path: str) -> None:
@@ -306,16 +308,16 @@ def check_line(event: Mapping[str, Any], line: bytes) -> None:
 
 
 def run(replay: Replay) -> None:
-    stage = replay.stage
-    restart_s = stage.facts.get("restart")
-    for event in stage.events:
+    recording = replay.recording
+    restart_s = recording.facts.get("restart")
+    for event in recording.events:
         if restart_s is not None and event["t"] >= restart_s:
-            replay.advance(stage.start_s + restart_s)
+            replay.advance(recording.start_s + restart_s)
             replay.restart()
             restart_s = None
         # A task is shown as it is when the answer is written; all else is judged when it comes.
         shown = event.get("request", "").startswith("GET /tasks/")
-        replay.advance(stage.start_s + event["answered" if shown else "t"])
+        replay.advance(recording.start_s + event["answered" if shown else "t"])
         if "sockjs" in event:
             session = re.search(r"message-id:([0-9a-f]+)-", event["sockjs"])
             replay.newest = session[1] if session else replay.newest
@@ -327,7 +329,7 @@ def run(replay: Replay) -> None:
         if response.stream is not None:
             replay.streams[replay.newest] = iter(response.stream)
         check_answer(event, response)
-        replay.clock.move_to(stage.start_s + event["answered"] - BEFORE_S)
+        replay.clock.move_to(recording.start_s + event["answered"] - BEFORE_S)
         replay.scheduler.turn()
     assert replay.leftovers() == 0
 
@@ -340,12 +342,12 @@ def _any_signature_logs_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_of_the_java_worker_gets_the_recorded_answers(name: str, tmp_path: Path) -> None:
-    run(Replay(Stage(name, RUNS[name]), tmp_path))
+    run(Replay(ReplayedRecording(name, RUNS[name]), tmp_path))
 
 
 @pytest.mark.parametrize("name", SINGLE)
 def test_a_worker_that_returns_gets_the_recorded_answers(name: str, tmp_path: Path) -> None:
-    run(Replay(Stage(name, {name: 0.0}), tmp_path))
+    run(Replay(ReplayedRecording(name, {name: 0.0}), tmp_path))
 
 
 def test_the_workerpools_owner_is_the_recorded_one() -> None:

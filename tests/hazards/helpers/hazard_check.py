@@ -1,4 +1,4 @@
-"""A hazard's test shows its teeth: it passes with the worker as it is, and bites upstream's way."""
+"""A hazard's scenario holds with the worker as it is, and fails with upstream's behaviour."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Upstream = Callable[[pytest.MonkeyPatch], None]
 
 
 PATIENCE_S = 30.0
-BITE_S = 1.0
+UPSTREAM_PATIENCE_S = 1.0
 """How long a scenario waits: on a machine that may be busy, and where it will be in vain."""
 
 _waits = [PATIENCE_S]
@@ -22,12 +22,12 @@ def patience_s() -> float:
     return _waits[-1]
 
 
-def shows_teeth(scenario: Scenario, upstream: Upstream) -> None:
+def fails_only_upstreams_way(scenario: Scenario, upstream: Upstream) -> None:
     """Play the scenario as the worker is; then with the upstream behaviour, which must fail it."""
     scenario()
     with pytest.MonkeyPatch.context() as patch:
         upstream(patch)
-        _waits.append(BITE_S)
+        _waits.append(UPSTREAM_PATIENCE_S)
         try:
             with pytest.raises(AssertionError):
                 scenario()

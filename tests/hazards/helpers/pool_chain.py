@@ -1,7 +1,7 @@
-"""The chain of a sandbox scheduler's stage (tests/helpers/sandbox_pool.py), as the worker reads it.
+"""The chain of a sandbox pool (tests/helpers/sandbox_pool.py), as the worker reads it.
 
-The gateway, its checks and its threads are the worker's own; only the hub under them is staged, and
-a transaction is mined when the stage says so.
+The gateway, its checks and its threads are the worker's own; only the hub under them is a fake, and
+a transaction is mined when the test says so.
 """
 
 from __future__ import annotations
@@ -152,12 +152,12 @@ class Node:
 
 
 class PoolHub(Hub):
-    """Reads the node of a stage."""
+    """Reads the node of a pool."""
 
     node: Node
 
     def client_version(self) -> str:
-        return "stage"
+        return "fake"
 
     def chain_id(self) -> int:
         return self.configuration.chain_id

@@ -43,7 +43,7 @@ from iexworker.task.replicate import Replicate, Step, Update
 from iexworker.wallet import Wallet
 from tests.hazards.helpers.hazard_check import patience_s
 from tests.hazards.helpers.pool_chain import Node, gateway_class
-from tests.hazards.helpers.scripted_slot import Docker, finished
+from tests.hazards.helpers.scripted_slot import FakeDocker, finished
 from tests.helpers.sandbox_pool import LINK, Pool
 
 POLL_S = 0.005
@@ -58,10 +58,10 @@ _KINDS = {
     Verdict.REFUSED: AnswerKind.REFUSED,
 }
 
-Scenario = Callable[["Stage"], Coroutine[object, object, None]]
+Scenario = Callable[["SchedulingHarness"], Coroutine[object, object, None]]
 
 
-class Stage:
+class SchedulingHarness:
     """One worker and all around it."""
 
     def __init__(self, folder: Path, pool: Pool, slots: int) -> None:
@@ -69,7 +69,7 @@ class Stage:
         self.pool = pool
         self.wallet = Wallet(secrets.token_bytes(32))
         self.node = Node(pool, self.wallet.address)
-        self.docker = Docker()
+        self.docker = FakeDocker()
         self.channels = [Channel(f"orders-{index}") for index in range(slots)]
         self.held: set[str] = set()
         """Steps that the slots begin and do not end."""
@@ -380,24 +380,24 @@ def hurried() -> Iterator[None]:
 
 
 def leave() -> None:
-    """End the process, for all that a stage is one: SystemExit would end the tests' own."""
+    """End the process as a worker would: SystemExit would end the tests' own."""
     asyncio.get_running_loop().stop()
 
 
-def play(scenario: Scenario, *, slots: int = 1, profile: str = "9") -> None:
-    """Play one scenario on a stage of its own; a worker that leaves has failed."""
+def run_scenario(scenario: Scenario, *, slots: int = 1, profile: str = "9") -> None:
+    """Run one scenario on a harness of its own; a worker that leaves has failed."""
 
-    async def act(stage: Stage) -> None:
-        await stage.start()
-        await scenario(stage)
+    async def act(harness: SchedulingHarness) -> None:
+        await harness.start()
+        await scenario(harness)
 
     with tempfile.TemporaryDirectory() as folder, hurried():
-        stage = Stage(Path(folder), Pool(profile, timers=TIMERS), slots)
+        harness = SchedulingHarness(Path(folder), Pool(profile, timers=TIMERS), slots)
         try:
-            asyncio.run(act(stage))
+            asyncio.run(act(harness))
         except RuntimeError as error:
             if "Event loop stopped" not in str(error):
                 raise
             raise AssertionError("the process has left") from error
         finally:
-            stage.close()
+            harness.close()

@@ -1,6 +1,6 @@
 """The process `scheduling` as it is, in a thread, against a sandbox scheduler over real HTTP.
 
-Its chain is the stage's (pool_chain.py), its slots are scripted, and the scheduler's clock runs
+Its chain is the pool's (pool_chain.py), its slots are scripted, and the scheduler's clock runs
 some times as fast as ours.
 """
 
@@ -54,10 +54,10 @@ ASK_PERIOD_MS = 100
 GRACE_S = 1.6
 """Not much more than what the end itself takes."""
 
-Scenario = Callable[["Place"], None]
+Scenario = Callable[["SchedulingProcess"], None]
 
 
-class Core:
+class SchedulerServer:
     """The scheduler on a port; what was asked of it, and its faults."""
 
     def __init__(self, pool: Pool) -> None:
@@ -144,7 +144,7 @@ class Containers(EngineContainers):
         return {}
 
 
-class Place:
+class SchedulingProcess:
     """One worker's folder and wallet, its scheduler and chain; processes come and go."""
 
     def __init__(self, folder: Path, slots: int) -> None:
@@ -153,7 +153,7 @@ class Place:
         keystore = Account.encrypt(key, PASSWORD, kdf="scrypt", iterations=2)
         (folder / "wallet.json").write_text(json.dumps(keystore))
         self.pool = Pool(timers=TIMERS)
-        self.core = Core(self.pool)
+        self.core = SchedulerServer(self.pool)
         self.node = Node(self.pool, self.wallet)
         self.slots = slots
         self.held: set[str] = set()
@@ -171,7 +171,7 @@ class Place:
 
     # --- the process -----------------------------------------------------------------------------
 
-    def start(self) -> Place:
+    def start(self) -> SchedulingProcess:
         """Start the process."""
         self._channels = Channels.create(self.slots)
         self._control = Channel("control")
@@ -270,32 +270,32 @@ class Place:
             time.sleep(POLL_S)
 
 
-def play(scenario: Scenario, *, slots: int = 1) -> None:
-    """Play one scenario at a place of its own."""
-    with _prepared(slots) as place:
-        scenario(place)
+def run_scenario(scenario: Scenario, *, slots: int = 1) -> None:
+    """Run one scenario with a process of its own."""
+    with _prepared(slots) as process:
+        scenario(process)
 
 
 @contextlib.contextmanager
-def _prepared(slots: int) -> Iterator[Place]:
+def _prepared(slots: int) -> Iterator[SchedulingProcess]:
     with (
         tempfile.TemporaryDirectory() as folder,
         hurried(),
         pytest.MonkeyPatch.context() as patch,
     ):
-        place = Place(Path(folder), slots)
+        process = SchedulingProcess(Path(folder), slots)
 
         async def upload(
             _: Uploads, replicate: Replicate, description: TaskDescription, files: Path
         ) -> str:
             assert TaskFolder(files).archive.is_file(), "no archive"
-            place.pool.results.tasks.add(replicate.task_id)
+            process.pool.results.tasks.add(replicate.task_id)
             return LINK
 
         class Noted(Connection):
             def __init__(self, *parts: Any, **options: Any) -> None:
                 super().__init__(*parts, **options)
-                place.connection.append(self)
+                process.connection.append(self)
 
         patch.setattr(Uploads, "upload", upload)
         patch.setattr(scheduling, "Connection", Noted)
@@ -305,6 +305,6 @@ def _prepared(slots: int) -> Iterator[Place]:
         patch.setattr(scheduling, "TURN_S", 0.05)
         patch.setattr(Containers, "reconciling", staticmethod(lambda: None))
         try:
-            yield place
+            yield process
         finally:
-            place.close()
+            process.close()

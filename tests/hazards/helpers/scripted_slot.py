@@ -29,7 +29,7 @@ def finished(folder: TaskFolder, order: Order) -> Outcome:
     return Outcome(order.task_id, order.step, order.attempt, ok=True)
 
 
-class Docker:
+class FakeDocker:
     """The containers, by task."""
 
     def __init__(self) -> None:

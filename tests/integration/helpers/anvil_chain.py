@@ -89,7 +89,7 @@ class Anvil:
 
 
 @dataclass
-class Worker:
+class OutboxWorker:
     """A wallet with its journal; `restart` is what a crash leaves."""
 
     anvil: Anvil

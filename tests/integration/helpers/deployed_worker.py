@@ -27,7 +27,7 @@ def _succeeds(command: Sequence[str]) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-class Deployed(LiveWorker):
+class DeployedWorker(LiveWorker):
     """A worker with a name of its own, whose parent is not ours."""
 
     def __init__(self, stage: Stage, name: str, **more: str) -> None:

@@ -37,7 +37,7 @@ def lenient(text: str) -> bytes:
     return bytes(one % 256 for one in (*head, *pairs))
 
 
-class TinyWorker:
+class MinimalWorker:
     """One wallet against one scheduler."""
 
     def __init__(self, chain: LocalChain, role: str, url: str) -> None:

@@ -30,7 +30,7 @@ TIMERS = Timers(
 )
 
 
-class Server:
+class SandboxServer:
     """The sandbox's server as `sandbox up` starts it; may be stopped, killed and started again."""
 
     def __init__(self, network: Network) -> None:

@@ -24,7 +24,7 @@ from iexworker.shared.handoff import StepOutcome, TaskOrder
 from tests.helpers.docker_harness import (
     ADDRESS,
     PROFILES,
-    Bench,
+    DockerHarness,
     make_settings,
     new_wallet,
     remove_containers,
@@ -37,18 +37,18 @@ NO_IMAGE = {
 }
 
 
-class World:
+class StepHarness:
     """One worker's slot, and tasks for it."""
 
-    def __init__(self, engine: Engine, bench: Bench) -> None:
+    def __init__(self, engine: Engine, docker_harness: DockerHarness) -> None:
         self.engine = engine
-        self.bench = bench
+        self.docker_harness = docker_harness
         self.cancellation = Cancellation()
         self.scheduler_answers = True
-        deaths = DieEvents(engine.address, bench.wallet)
+        deaths = DieEvents(engine.address, docker_harness.wallet)
         self.tools = Tools(
-            settings=bench.settings,
-            owner=bench.owner,
+            settings=docker_harness.settings,
+            owner=docker_harness.owner,
             engine=engine,
             deaths=deaths,
             runner=ContainerRunner(engine, deaths),
@@ -64,10 +64,11 @@ class World:
 
     def use(self, **changes: Any) -> None:
         """Change settings of the worker."""
-        self.bench = dataclasses.replace(
-            self.bench, settings=dataclasses.replace(self.bench.settings, **changes)
+        self.docker_harness = dataclasses.replace(
+            self.docker_harness,
+            settings=dataclasses.replace(self.docker_harness.settings, **changes),
         )
-        self.tools = dataclasses.replace(self.tools, settings=self.bench.settings)
+        self.tools = dataclasses.replace(self.tools, settings=self.docker_harness.settings)
 
     def perform(
         self, step: str, task: TaskDescription, profile: Profile = V9, attempt: int = 1
@@ -79,20 +80,20 @@ class World:
         return self.perform(step, task, profile).outcome
 
     def compute(self, script: str, profile: Profile = V9, **changes: Any) -> StepOutcome:
-        return self.do("compute", self.bench.task(script, **changes), profile)
+        return self.do("compute", self.docker_harness.task(script, **changes), profile)
 
     def folder(self, task: TaskDescription) -> TaskFolder:
-        return TaskFolder(self.bench.settings.task_dir(task.task_id))
+        return TaskFolder(self.docker_harness.settings.task_dir(task.task_id))
 
     def containers(self) -> int:
-        return len(self.engine.find({names.LABEL_WALLET: self.bench.wallet}))
+        return len(self.engine.find({names.LABEL_WALLET: self.docker_harness.wallet}))
 
 
 @pytest.fixture
-def world(engine: Engine, image: str, tmp_path: Path) -> Iterator[World]:
-    made = World(Engine(ADDRESS), Bench(make_settings(tmp_path), new_wallet(), image))
+def steps(engine: Engine, image: str, tmp_path: Path) -> Iterator[StepHarness]:
+    made = StepHarness(Engine(ADDRESS), DockerHarness(make_settings(tmp_path), new_wallet(), image))
     yield made
-    remove_containers(engine, made.bench.wallet)
+    remove_containers(engine, made.docker_harness.wallet)
     made.close()
 
 

@@ -21,7 +21,7 @@ from iexworker.poco.models import (
     Nonces,
     Profile,
 )
-from tests.helpers.fake_node import Fault, NodeServer, serving
+from tests.helpers.fake_node import FakeNode, Fault, serving
 
 HUB, WALLET = "0x" + "aa" * 20, "0x" + "bb" * 20
 APP, DATASET, POOL, OWNER = ("0x" + pair * 20 for pair in ("01", "02", "03", "04"))
@@ -91,7 +91,7 @@ def contracts() -> Contracts:
 
 
 @pytest.fixture
-def node(contracts: Contracts) -> Iterator[NodeServer]:
+def node(contracts: Contracts) -> Iterator[FakeNode]:
     with serving() as found:
         found.answers["eth_call"] = contracts.call
         found.set(
@@ -108,11 +108,11 @@ def pauses() -> list[float]:
 
 
 @pytest.fixture
-def hub(node: NodeServer, pauses: list[float]) -> Hub:
+def hub(node: FakeNode, pauses: list[float]) -> Hub:
     return Hub(CONFIGURATION, node.url, WALLET.upper().replace("0X", "0x"), sleep=pauses.append)
 
 
-def test_the_node_s_own_facts_are_read(hub: Hub, node: NodeServer) -> None:
+def test_the_node_s_own_facts_are_read(hub: Hub, node: FakeNode) -> None:
     node.set("web3_clientVersion", "anvil/1")
     node.set("eth_chainId", "0x86")
     node.set("eth_getBalance", "0x10")
@@ -131,7 +131,7 @@ def test_the_node_s_own_facts_are_read(hub: Hub, node: NodeServer) -> None:
     assert hub.nonces() == Nonces(7, 9)
 
 
-def test_a_nonce_that_cannot_be_read_is_an_error_never_zero(hub: Hub, node: NodeServer) -> None:
+def test_a_nonce_that_cannot_be_read_is_an_error_never_zero(hub: Hub, node: FakeNode) -> None:
     node.set("eth_getTransactionCount", None)
     with pytest.raises(ChainError, match="latest nonce"):
         hub.nonces()
@@ -141,7 +141,7 @@ def test_a_nonce_that_cannot_be_read_is_an_error_never_zero(hub: Hub, node: Node
 
 
 def test_a_task_is_seen_with_contribution_account_and_head_at_once(
-    hub: Hub, node: NodeServer
+    hub: Hub, node: FakeNode
 ) -> None:
     view = hub.task_view(TASK)
 
@@ -186,7 +186,7 @@ def test_a_status_that_no_contract_knows_is_an_error(hub: Hub, contracts: Contra
 
 
 def test_a_description_takes_three_round_trips(
-    hub: Hub, node: NodeServer, pauses: list[float]
+    hub: Hub, node: FakeNode, pauses: list[float]
 ) -> None:
     found = hub.describe(TASK, Profile.V9)
 
@@ -315,7 +315,7 @@ def event(number: str | None, task: str = TASK) -> dict[str, Any]:
     }
 
 
-def test_contributions_are_found_by_their_events_oldest_first(hub: Hub, node: NodeServer) -> None:
+def test_contributions_are_found_by_their_events_oldest_first(hub: Hub, node: FakeNode) -> None:
     asked: list[Any] = []
 
     def logs(parameters: list[Any]) -> list[Any]:
@@ -338,14 +338,14 @@ def test_contributions_are_found_by_their_events_oldest_first(hub: Hub, node: No
     ]
 
 
-def test_an_event_that_is_not_there_is_none(hub: Hub, node: NodeServer) -> None:
+def test_an_event_that_is_not_there_is_none(hub: Hub, node: FakeNode) -> None:
     node.set("eth_getLogs", [])
 
     assert hub.event(ActionKind.REVEAL, TASK, 0) is None
 
 
 @pytest.mark.parametrize("answer", [None, [7], [{}], {"a": 1}])
-def test_events_of_another_shape_are_an_error(hub: Hub, node: NodeServer, answer: object) -> None:
+def test_events_of_another_shape_are_an_error(hub: Hub, node: FakeNode, answer: object) -> None:
     node.set("eth_getLogs", answer)
 
     with pytest.raises(ChainError, match="another shape"):
@@ -356,7 +356,7 @@ def test_events_of_another_shape_are_an_error(hub: Hub, node: NodeServer, answer
     ("block_time_s", "oldest"), [(5, 100_000 - 72_000), (1, 0), (3600, 99_900)]
 )
 def test_the_oldest_block_covers_the_longest_task_by_the_blocks_own_times(
-    hub: Hub, node: NodeServer, block_time_s: int, oldest: int
+    hub: Hub, node: FakeNode, block_time_s: int, oldest: int
 ) -> None:
     def block(parameters: list[Any]) -> dict[str, str]:
         number = 100_000 if parameters[0] == "latest" else int(parameters[0], 16)
@@ -367,7 +367,7 @@ def test_the_oldest_block_covers_the_longest_task_by_the_blocks_own_times(
     assert hub.oldest_block() == oldest
 
 
-def test_what_was_contributed_is_read_from_the_transaction(hub: Hub, node: NodeServer) -> None:
+def test_what_was_contributed_is_read_from_the_transaction(hub: Hub, node: FakeNode) -> None:
     signature = "0x" + "5a" * 65
     data = abi.contribute(TASK, WALLET, "0x" + "dd" * 32, signature)
     node.set("eth_getTransactionByHash", {"input": "0x" + data.hex()})
@@ -376,20 +376,20 @@ def test_what_was_contributed_is_read_from_the_transaction(hub: Hub, node: NodeS
 
 
 @pytest.mark.parametrize("data", ["0x", "0x1234567890", "0x" + abi.reveal(TASK, TASK).hex()])
-def test_another_transaction_has_contributed_nothing(hub: Hub, node: NodeServer, data: str) -> None:
+def test_another_transaction_has_contributed_nothing(hub: Hub, node: FakeNode, data: str) -> None:
     node.set("eth_getTransactionByHash", {"input": data})
 
     assert hub.contributed("0x" + "cc" * 32) is None
 
 
-def test_the_input_of_a_garbled_contribute_is_none(hub: Hub, node: NodeServer) -> None:
+def test_the_input_of_a_garbled_contribute_is_none(hub: Hub, node: FakeNode) -> None:
     data = abi.contribute(TASK, WALLET, "0x" + "dd" * 32, "0x" + "5a" * 65)
     node.set("eth_getTransactionByHash", {"input": "0x" + data[:100].hex()})
 
     assert hub.contributed("0x" + "cc" * 32) is None
 
 
-def test_an_unknown_transaction_has_contributed_nothing(hub: Hub, node: NodeServer) -> None:
+def test_an_unknown_transaction_has_contributed_nothing(hub: Hub, node: FakeNode) -> None:
     node.set("eth_getTransactionByHash", None)
 
     assert hub.contributed("0x" + "cc" * 32) is None
@@ -397,7 +397,7 @@ def test_an_unknown_transaction_has_contributed_nothing(hub: Hub, node: NodeServ
 
 @pytest.mark.parametrize("answer", [7, {"input": None}, []])
 def test_a_transaction_of_another_shape_is_an_error(
-    hub: Hub, node: NodeServer, answer: object
+    hub: Hub, node: FakeNode, answer: object
 ) -> None:
     node.set("eth_getTransactionByHash", answer)
 
@@ -406,14 +406,14 @@ def test_a_transaction_of_another_shape_is_an_error(
 
 
 @pytest.mark.parametrize("answer", [None, "latest", {"number": "0x1"}])
-def test_a_head_of_another_shape_is_an_error(hub: Hub, node: NodeServer, answer: object) -> None:
+def test_a_head_of_another_shape_is_an_error(hub: Hub, node: FakeNode, answer: object) -> None:
     node.set("eth_getBlockByNumber", answer)
 
     with pytest.raises(ChainError):
         hub.head()
 
 
-def test_a_receipt_is_none_until_it_is_there(hub: Hub, node: NodeServer) -> None:
+def test_a_receipt_is_none_until_it_is_there(hub: Hub, node: FakeNode) -> None:
     node.set("eth_getTransactionReceipt", None)
 
     assert hub.receipt("0x" + "cc" * 32) is None

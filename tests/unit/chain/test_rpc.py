@@ -7,28 +7,28 @@ import pytest
 
 from iexworker.chain.rpc import MAX_BATCH, Rpc, RpcError, quantity
 from iexworker.errors import ChainError
-from tests.helpers.fake_node import Fault, NodeServer, serving
+from tests.helpers.fake_node import FakeNode, Fault, serving
 
 
 @pytest.fixture
-def node() -> Iterator[NodeServer]:
+def node() -> Iterator[FakeNode]:
     with serving() as found:
         yield found
 
 
-def test_a_result_is_returned(node: NodeServer) -> None:
+def test_a_result_is_returned(node: FakeNode) -> None:
     node.answers["eth_getBalance"] = lambda parameters: parameters
 
     assert Rpc(node.url).call("eth_getBalance", "0x01", "latest") == ["0x01", "latest"]
 
 
-def test_a_null_is_a_result(node: NodeServer) -> None:
+def test_a_null_is_a_result(node: FakeNode) -> None:
     node.set("eth_getTransactionReceipt", None)
 
     assert Rpc(node.url).call("eth_getTransactionReceipt", "0x01") is None
 
 
-def test_an_error_object_keeps_code_and_words(node: NodeServer) -> None:
+def test_an_error_object_keeps_code_and_words(node: FakeNode) -> None:
     node.set("eth_call", Fault(3, "execution reverted: no stake"))
 
     with pytest.raises(RpcError, match="no stake") as caught:
@@ -37,7 +37,7 @@ def test_an_error_object_keeps_code_and_words(node: NodeServer) -> None:
     assert caught.value.reverted
 
 
-def test_a_batch_is_one_round_trip_in_the_order_asked(node: NodeServer) -> None:
+def test_a_batch_is_one_round_trip_in_the_order_asked(node: FakeNode) -> None:
     node.set("eth_chainId", "0x1")
     node.set("eth_gasPrice", Fault(-32000, "not now"))
 
@@ -49,7 +49,7 @@ def test_a_batch_is_one_round_trip_in_the_order_asked(node: NodeServer) -> None:
     assert len(node.posts) == 1
 
 
-def test_a_large_batch_is_cut(node: NodeServer) -> None:
+def test_a_large_batch_is_cut(node: FakeNode) -> None:
     node.answers["eth_call"] = lambda parameters: parameters[0]
 
     results = Rpc(node.url).batch([("eth_call", [number]) for number in range(MAX_BATCH + 1)])
@@ -58,7 +58,7 @@ def test_a_large_batch_is_cut(node: NodeServer) -> None:
     assert [len(post) for post in node.posts] == [MAX_BATCH, 1]
 
 
-def test_a_node_that_refuses_batches_is_asked_one_by_one_from_then_on(node: NodeServer) -> None:
+def test_a_node_that_refuses_batches_is_asked_one_by_one_from_then_on(node: FakeNode) -> None:
     node.takes_batches = False
     node.set("eth_chainId", "0x1")
     node.set("eth_gasPrice", Fault(-32000, "not now"))
@@ -73,7 +73,7 @@ def test_a_node_that_refuses_batches_is_asked_one_by_one_from_then_on(node: Node
 
 @pytest.mark.parametrize("status", [400, 413, 405])
 def test_a_node_that_refuses_batches_by_status_is_asked_one_by_one(
-    node: NodeServer, status: int
+    node: FakeNode, status: int
 ) -> None:
     node.set("eth_chainId", "0x1")
     reply = node.reply
@@ -100,7 +100,7 @@ def test_a_node_that_refuses_batches_by_status_is_asked_one_by_one(
         (b'{"error":{}}', 200, "the node says"),
     ],
 )
-def test_garbage_is_an_error(node: NodeServer, raw: bytes, status: int, words: str) -> None:
+def test_garbage_is_an_error(node: FakeNode, raw: bytes, status: int, words: str) -> None:
     node.raw, node.status = raw, status
     node.set("eth_chainId", "0x1")
 
@@ -108,7 +108,7 @@ def test_garbage_is_an_error(node: NodeServer, raw: bytes, status: int, words: s
         Rpc(node.url).call("eth_chainId")
 
 
-def test_a_batch_that_meets_a_fault_of_the_node_is_an_error(node: NodeServer) -> None:
+def test_a_batch_that_meets_a_fault_of_the_node_is_an_error(node: FakeNode) -> None:
     node.status = 503
     node.set("eth_chainId", "0x1")
     rpc = Rpc(node.url)
@@ -135,7 +135,7 @@ def test_a_batch_that_meets_a_fault_of_the_node_is_an_error(node: NodeServer) ->
         b'[{"id":0,"result":"0x1"}]',
     ],
 )
-def test_a_garbled_batch_is_an_error(node: NodeServer, raw: bytes) -> None:
+def test_a_garbled_batch_is_an_error(node: FakeNode, raw: bytes) -> None:
     node.raw = raw
     node.set("eth_chainId", "0x1")
 
@@ -143,7 +143,7 @@ def test_a_garbled_batch_is_an_error(node: NodeServer, raw: bytes) -> None:
         Rpc(node.url).batch([("eth_chainId", ()), ("eth_chainId", ())])
 
 
-def test_messages_do_not_show_the_access_key_in_the_address(node: NodeServer) -> None:
+def test_messages_do_not_show_the_access_key_in_the_address(node: FakeNode) -> None:
     node.status = 500
     node.set("eth_chainId", "0x1")
 

@@ -12,13 +12,13 @@ from iexworker.compute import download
 from iexworker.compute.blame import Blame, Trouble
 from iexworker.compute.cancellation import Cancellation, Cancelled
 from iexworker.compute.download import Download
-from tests.unit.helpers.file_server import Handler, Server, file_server
+from tests.unit.helpers.file_server import FileServer, Handler, file_server
 
 BODY = b"some data"
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server() -> Iterator[FileServer]:
     with file_server() as running:
         yield running
 
@@ -43,7 +43,7 @@ def blame_of(fetcher: Download, url: str, target: Path) -> Blame:
 
 
 def test_a_file_is_written_and_its_hash_returned(
-    server: Server, fetcher: Download, tmp_path: Path
+    server: FileServer, fetcher: Download, tmp_path: Path
 ) -> None:
     url = server.serve("/a?b=c", BODY)
     assert fetcher.fetch(url, tmp_path / "f") == hashlib.sha256(BODY).hexdigest()
@@ -53,19 +53,21 @@ def test_a_file_is_written_and_its_hash_returned(
     assert headers["Host"] == f"127.0.0.1:{server.server_port}"
 
 
-def test_an_empty_body_is_a_file(server: Server, fetcher: Download, tmp_path: Path) -> None:
+def test_an_empty_body_is_a_file(server: FileServer, fetcher: Download, tmp_path: Path) -> None:
     fetcher.fetch(server.serve("/empty"), tmp_path / "f")
     assert (tmp_path / "f").read_bytes() == b""
 
 
-def test_a_packed_body_is_kept_packed(server: Server, fetcher: Download, tmp_path: Path) -> None:
+def test_a_packed_body_is_kept_packed(
+    server: FileServer, fetcher: Download, tmp_path: Path
+) -> None:
     fetcher.fetch(server.serve("/p", b"\x1f\x8b?", Content_Encoding="gzip"), tmp_path / "f")
     assert (tmp_path / "f").read_bytes() == b"\x1f\x8b?"
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 305, 307])
 def test_a_redirect_within_the_scheme_is_followed(
-    server: Server, fetcher: Download, tmp_path: Path, status: int
+    server: FileServer, fetcher: Download, tmp_path: Path, status: int
 ) -> None:
     server.serve("/there", BODY)
     url = server.serve("/here", b"moved", status, Location="/there")
@@ -78,21 +80,21 @@ def test_a_redirect_within_the_scheme_is_followed(
     [(302, {"Location": "https://127.0.0.1/x"}), (302, {}), (308, {"Location": "/there"})],
 )
 def test_any_other_redirect_gives_its_own_page_as_upstream(
-    server: Server, fetcher: Download, tmp_path: Path, status: int, headers: dict[str, str]
+    server: FileServer, fetcher: Download, tmp_path: Path, status: int, headers: dict[str, str]
 ) -> None:
     fetcher.fetch(server.serve("/here", b"page", status, **headers), tmp_path / "f")
     assert (tmp_path / "f").read_bytes() == b"page"
 
 
 def test_a_broken_redirect_is_the_networks_fault(
-    server: Server, fetcher: Download, tmp_path: Path
+    server: FileServer, fetcher: Download, tmp_path: Path
 ) -> None:
     url = server.serve("/here", b"", 302, Location="http://[x")
     assert blame_of(fetcher, url, tmp_path / "f") is Blame.NETWORK
 
 
 def test_redirects_without_end_are_the_requesters_fault(
-    server: Server, fetcher: Download, tmp_path: Path
+    server: FileServer, fetcher: Download, tmp_path: Path
 ) -> None:
     url = server.serve("/loop", b"", 302, Location="/loop")
     assert blame_of(fetcher, url, tmp_path / "f") is Blame.REQUESTER
@@ -114,7 +116,7 @@ def test_redirects_without_end_are_the_requesters_fault(
     ],
 )
 def test_a_status_says_whose_fault_it_is(
-    server: Server, fetcher: Download, tmp_path: Path, status: int, blame: Blame
+    server: FileServer, fetcher: Download, tmp_path: Path, status: int, blame: Blame
 ) -> None:
     assert blame_of(fetcher, server.serve("/x", b"no", status), tmp_path / "f") is blame
 
@@ -136,7 +138,7 @@ def test_other_schemes_of_java_are_refused_by_our_policy(
 
 
 def test_a_private_address_is_refused_by_our_policy(
-    server: Server, cancellation: Cancellation, tmp_path: Path
+    server: FileServer, cancellation: Cancellation, tmp_path: Path
 ) -> None:
     url = server.serve("/x", BODY)
     strict = Download(time.time() + 60, cancellation, private_allowed=False)
@@ -146,7 +148,7 @@ def test_a_private_address_is_refused_by_our_policy(
 
 
 def test_a_host_of_the_operators_may_be_private_but_not_lead_elsewhere(
-    server: Server, cancellation: Cancellation, tmp_path: Path
+    server: FileServer, cancellation: Cancellation, tmp_path: Path
 ) -> None:
     strict = Download(time.time() + 60, cancellation, private_allowed=False, free_bytes=0)
     strict.fetch(server.serve("/x", BODY), tmp_path / "f", trusted=True)
@@ -164,7 +166,7 @@ def test_a_refused_connection_is_the_networks_fault(fetcher: Download, tmp_path:
 
 
 def test_a_connection_cut_in_the_middle_is_the_networks_fault(
-    server: Server, fetcher: Download, tmp_path: Path
+    server: FileServer, fetcher: Download, tmp_path: Path
 ) -> None:
     def cut(handler: Handler) -> None:
         handler.send_response(200)
@@ -178,34 +180,34 @@ def test_a_connection_cut_in_the_middle_is_the_networks_fault(
 
 
 def test_a_tls_handshake_that_fails_is_ours(
-    server: Server, fetcher: Download, tmp_path: Path
+    server: FileServer, fetcher: Download, tmp_path: Path
 ) -> None:
     url = server.url.replace("http", "https")
     assert blame_of(fetcher, url, tmp_path / "f") is Blame.OURS
 
 
 def test_a_file_beyond_the_limit_is_refused_by_our_policy(
-    server: Server, cancellation: Cancellation, tmp_path: Path
+    server: FileServer, cancellation: Cancellation, tmp_path: Path
 ) -> None:
     small = Download(time.time() + 60, cancellation, True, most_bytes=3, free_bytes=0)
     assert blame_of(small, server.serve("/x", BODY), tmp_path / "f") is Blame.OURS
 
 
 def test_a_disk_that_would_fill_up_is_ours(
-    server: Server, cancellation: Cancellation, tmp_path: Path
+    server: FileServer, cancellation: Cancellation, tmp_path: Path
 ) -> None:
     greedy = Download(time.time() + 60, cancellation, True, free_bytes=1 << 62)
     assert blame_of(greedy, server.serve("/x", BODY), tmp_path / "f") is Blame.OURS
 
 
 def test_a_folder_that_cannot_be_written_is_ours(
-    server: Server, fetcher: Download, tmp_path: Path
+    server: FileServer, fetcher: Download, tmp_path: Path
 ) -> None:
     assert blame_of(fetcher, server.serve("/x", BODY), tmp_path / "no" / "f") is Blame.OURS
 
 
 def test_nothing_is_asked_past_the_deadline(
-    server: Server, cancellation: Cancellation, tmp_path: Path
+    server: FileServer, cancellation: Cancellation, tmp_path: Path
 ) -> None:
     late = Download(time.time() - 1, cancellation, private_allowed=True)
     assert blame_of(late, server.serve("/x", BODY), tmp_path / "f") is Blame.OURS
@@ -213,7 +215,7 @@ def test_nothing_is_asked_past_the_deadline(
 
 
 def test_a_cancelled_download_leaves_nothing(
-    server: Server, cancellation: Cancellation, fetcher: Download, tmp_path: Path
+    server: FileServer, cancellation: Cancellation, fetcher: Download, tmp_path: Path
 ) -> None:
     def endless(handler: Handler) -> None:
         handler.send_response(200)
@@ -232,7 +234,7 @@ def test_a_cancelled_download_leaves_nothing(
 
 
 def test_a_proxy_of_the_environment_is_used(
-    server: Server, fetcher: Download, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: FileServer, fetcher: Download, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", f"http://me:secret@127.0.0.1:{server.server_port}")
     server.serve("http://example.org/x", BODY)
@@ -244,7 +246,7 @@ def test_a_proxy_of_the_environment_is_used(
 
 
 def test_a_proxy_is_not_asked_for_a_private_address(
-    server: Server, cancellation: Cancellation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: FileServer, cancellation: Cancellation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", f"127.0.0.1:{server.server_port}")
     monkeypatch.delenv("no_proxy", raising=False)
@@ -255,7 +257,7 @@ def test_a_proxy_is_not_asked_for_a_private_address(
 
 
 def test_a_trouble_names_the_url_without_its_secrets(
-    server: Server, fetcher: Download, tmp_path: Path
+    server: FileServer, fetcher: Download, tmp_path: Path
 ) -> None:
     url = server.url.replace("//", "//me:secret@") + "/x?token=secret"
     with pytest.raises(Trouble) as caught:

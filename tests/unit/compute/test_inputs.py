@@ -14,7 +14,7 @@ from iexworker.compute.folders import TaskFolder
 from iexworker.compute.inputs import Inputs, InputsFailed
 from iexworker.poco.models import DealParams, Profile, TaskDescription
 from tests.helpers.task_descriptions import TASK, description
-from tests.unit.helpers.file_server import Handler, Server, Waits, file_server
+from tests.unit.helpers.file_server import FileServer, Handler, Waits, file_server
 
 BODY = b"a dataset"
 CHECKSUM = "0x" + hashlib.sha256(BODY).hexdigest()
@@ -25,7 +25,7 @@ CID = "/ipfs/QmW2WQi7j6c7UgJTarActp7tDNikE4B2qXtFCfLPdsgaTQ"
 class World:
     """A task folder, a server, and a clock that pauses drive."""
 
-    def __init__(self, folder: TaskFolder, server: Server, cancellation: Cancellation) -> None:
+    def __init__(self, folder: TaskFolder, server: FileServer, cancellation: Cancellation) -> None:
         self.folder = folder
         self.server = server
         self.waits = Waits()

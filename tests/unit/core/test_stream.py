@@ -18,7 +18,7 @@ from iexworker.core.messages import Notification, NotificationType
 from iexworker.core.stomp import StompError
 from iexworker.core.stream import NotificationStream
 from tests.helpers import fake_scheduler
-from tests.helpers.fake_scheduler import END, RESET, FakeCore
+from tests.helpers.fake_scheduler import END, RESET, FakeScheduler
 
 WIRE = Path(__file__).parents[2] / "wire"
 TASK = "0x65bc5e94ed4486a940bd6cc0013c418efad58a0a52a3d08cee89faaa21970426"
@@ -50,25 +50,27 @@ class Owner:
 
 
 @pytest.fixture
-def core() -> Iterator[FakeCore]:
-    with fake_scheduler.running() as core:
-        yield core
+def scheduler() -> Iterator[FakeScheduler]:
+    with fake_scheduler.running() as scheduler:
+        yield scheduler
 
 
 @pytest.fixture
-def owner(core: FakeCore) -> Iterator[Owner]:
-    owner = Owner(core.url)
+def owner(scheduler: FakeScheduler) -> Iterator[Owner]:
+    owner = Owner(scheduler.url)
     yield owner
     owner.stop()
 
 
-def test_topics_are_subscribed_before_the_stream_is_ready(core: FakeCore, owner: Owner) -> None:
+def test_topics_are_subscribed_before_the_stream_is_ready(
+    scheduler: FakeScheduler, owner: Owner
+) -> None:
     owner.stream.subscribe("0x01")
     owner.stream.subscribe(TASK)
     owner.stream.subscribe("0x01")
     assert owner.states.empty()
     owner.start()
-    session = core.session()
+    session = scheduler.session()
     connect = session.expect("CONNECT")
     assert connect.headers == {"heart-beat": "10000,10000", "accept-version": "1.1,1.2"}
     assert owner.state() is True
@@ -76,13 +78,15 @@ def test_topics_are_subscribed_before_the_stream_is_ready(core: FakeCore, owner:
     for number, task_id in enumerate(("0x01", TASK)):
         headers = {"id": str(number), "destination": f"/topic/task/{task_id}"}
         assert session.received.get_nowait() == stomp.Frame("SUBSCRIBE", headers)
-    assert core.infos == 1
+    assert scheduler.infos == 1
     assert set(session.cookies) == {"route=a"}
 
 
-def test_a_later_topic_is_subscribed_at_once_and_can_be_left(core: FakeCore, owner: Owner) -> None:
+def test_a_later_topic_is_subscribed_at_once_and_can_be_left(
+    scheduler: FakeScheduler, owner: Owner
+) -> None:
     owner.start()
-    session = core.session()
+    session = scheduler.session()
     session.expect("CONNECT")
     assert owner.state() is True
     owner.stream.subscribe("0x01")
@@ -96,7 +100,9 @@ def test_a_later_topic_is_subscribed_at_once_and_can_be_left(core: FakeCore, own
     assert session.expect("SUBSCRIBE").headers["id"] == "2"
 
 
-def test_the_recorded_messages_are_delivered_as_notifications(core: FakeCore, owner: Owner) -> None:
+def test_the_recorded_messages_are_delivered_as_notifications(
+    scheduler: FakeScheduler, owner: Owner
+) -> None:
     lines = [
         event["sockjs"]
         for name in ("8.5-standard.json", "9.2-standard.json")
@@ -104,7 +110,7 @@ def test_the_recorded_messages_are_delivered_as_notifications(core: FakeCore, ow
         if event.get("sockjs", "").startswith("a") and "MESSAGE" in event["sockjs"]
     ]
     owner.start()
-    session = core.session()
+    session = scheduler.session()
     for line in lines:
         session.lines.put(line)
     kinds = [owner.notifications.get(timeout=10).type for _ in lines]
@@ -115,9 +121,9 @@ def test_the_recorded_messages_are_delivered_as_notifications(core: FakeCore, ow
     ]
 
 
-def test_a_message_is_delivered_without_delay(core: FakeCore, owner: Owner) -> None:
+def test_a_message_is_delivered_without_delay(scheduler: FakeScheduler, owner: Owner) -> None:
     owner.start()
-    session = core.session()
+    session = scheduler.session()
     assert owner.state() is True
     delays_ms = []
     for _ in range(50):
@@ -129,11 +135,11 @@ def test_a_message_is_delivered_without_delay(core: FakeCore, owner: Owner) -> N
 
 
 def test_malformed_messages_are_logged_once_and_dropped(
-    core: FakeCore, owner: Owner, caplog: pytest.LogCaptureFixture
+    scheduler: FakeScheduler, owner: Owner, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
     owner.start()
-    session = core.session()
+    session = scheduler.session()
     assert owner.state() is True
     for _ in range(2):
         session.lines.put("<html>")
@@ -150,10 +156,10 @@ def test_malformed_messages_are_logged_once_and_dropped(
 
 
 def test_a_response_that_ends_is_asked_for_again_on_the_same_session(
-    core: FakeCore, owner: Owner
+    scheduler: FakeScheduler, owner: Owner
 ) -> None:
     owner.start()
-    session = core.session()
+    session = scheduler.session()
     assert owner.state() is True
     for _ in range(3):
         session.push(ABORT)
@@ -163,7 +169,7 @@ def test_a_response_that_ends_is_asked_for_again_on_the_same_session(
     owner.notifications.get(timeout=10)
     assert session.posts == 4
     assert owner.states.empty()
-    assert core.sessions.empty()
+    assert scheduler.sessions.empty()
 
 
 @pytest.mark.parametrize(
@@ -177,7 +183,7 @@ def test_a_response_that_ends_is_asked_for_again_on_the_same_session(
     ],
 )
 def test_a_lost_session_is_followed_by_a_new_one_with_every_topic(
-    core: FakeCore,
+    scheduler: FakeScheduler,
     owner: Owner,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -187,83 +193,83 @@ def test_a_lost_session_is_followed_by_a_new_one_with_every_topic(
     monkeypatch.setattr(xhr, "_SHORTEST_EMPTY_RESPONSE_S", 60.0)
     owner.stream.subscribe(TASK)
     owner.start()
-    first = core.session()
+    first = scheduler.session()
     assert owner.state() is True
     if lines == [END]:
         lines = [END, END]  # the first response has brought CONNECTED
     for line in lines:
         first.lines.put(line)
     assert owner.state() is False
-    second = core.session()
+    second = scheduler.session()
     assert owner.state() is True
     assert second.name != first.name
     assert second.expect("CONNECT")
     assert second.expect("SUBSCRIBE").headers == {"id": "0", "destination": f"/topic/task/{TASK}"}
     assert words in "".join(str(getattr(record, "reason", "")) for record in caplog.records)
-    assert core.infos == 1
+    assert scheduler.infos == 1
 
 
 def test_a_session_that_the_scheduler_has_forgotten_refuses_frames_and_is_replaced(
-    core: FakeCore, owner: Owner, caplog: pytest.LogCaptureFixture
+    scheduler: FakeScheduler, owner: Owner, caplog: pytest.LogCaptureFixture
 ) -> None:
     owner.start()
-    core.session()
+    scheduler.session()
     assert owner.state() is True
-    core.send_status = 404
+    scheduler.send_status = 404
     owner.stream.subscribe(TASK)
     assert owner.state() is False
-    core.send_status = 204
+    scheduler.send_status = 204
     while not owner.state():
         pass
     assert any("answered 404" in str(getattr(record, "reason", "")) for record in caplog.records)
 
 
 def test_frames_that_cannot_be_sent_end_the_session(
-    core: FakeCore, owner: Owner, monkeypatch: pytest.MonkeyPatch
+    scheduler: FakeScheduler, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "LONGEST_PAUSE_S", 0.05)
-    core.send_status = 500
+    scheduler.send_status = 500
     owner.start()
     for _ in range(3):
-        core.session()
+        scheduler.session()
     assert owner.states.empty()
-    core.send_status = 204
+    scheduler.send_status = 204
     assert owner.state() is True
 
 
 def test_silence_is_a_lost_connection(
-    core: FakeCore, owner: Owner, monkeypatch: pytest.MonkeyPatch
+    scheduler: FakeScheduler, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(xhr, "SILENCE_S", 0.3)
     monkeypatch.setattr(stream, "LONGEST_PAUSE_S", 0.05)
     owner.start()
-    core.session()
+    scheduler.session()
     assert owner.state() is True
     assert owner.state() is False
-    core.session()
+    scheduler.session()
 
 
 def test_a_session_that_never_connects_is_given_up_though_it_lives(
-    core: FakeCore,
+    scheduler: FakeScheduler,
     owner: Owner,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(stream, "OPENING_TIMEOUT_S", 0.1)
-    core.answers_connect = False
+    scheduler.answers_connect = False
     owner.start()
-    session = core.session()
+    session = scheduler.session()
     session.expect("CONNECT")
     time.sleep(0.15)  # the time limit itself is under test
     session.lines.put(sockjs.HEARTBEAT)
-    core.session()
+    scheduler.session()
     assert "not connected within" in str(getattr(caplog.records[0], "reason", ""))
     assert owner.states.empty()
 
 
 @pytest.mark.parametrize("refusal", ["info_status", "streaming_status"])
 def test_a_scheduler_without_sockjs_is_tried_again_and_named_once(
-    core: FakeCore,
+    scheduler: FakeScheduler,
     owner: Owner,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -271,12 +277,12 @@ def test_a_scheduler_without_sockjs_is_tried_again_and_named_once(
 ) -> None:
     monkeypatch.setattr(stream, "LONGEST_PAUSE_S", 0.02)
     monkeypatch.setattr(sockjs, "new_session_path", lambda: f"/connect/000/{'0' * 32}")
-    setattr(core, refusal, 503)
+    setattr(scheduler, refusal, 503)
     owner.start()
-    while core.infos < 3 and refusal == "info_status":
+    while scheduler.infos < 3 and refusal == "info_status":
         time.sleep(0.01)
     time.sleep(0.1)
-    setattr(core, refusal, 200)
+    setattr(scheduler, refusal, 200)
     assert owner.state() is True
     warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 1
@@ -308,7 +314,7 @@ def test_nobody_listening_is_waited_for_with_growing_pauses(
 
 
 def test_a_callback_that_fails_does_not_end_the_stream(
-    core: FakeCore, caplog: pytest.LogCaptureFixture
+    scheduler: FakeScheduler, caplog: pytest.LogCaptureFixture
 ) -> None:
     delivered = queue.Queue[Notification]()
 
@@ -316,11 +322,11 @@ def test_a_callback_that_fails_does_not_end_the_stream(
         delivered.put(_[0])  # type: ignore[arg-type]  # both callbacks share it
         raise RuntimeError("bug")
 
-    owner = Owner(core.url)
-    owner.stream = NotificationStream(core.url, fail, fail)
+    owner = Owner(scheduler.url)
+    owner.stream = NotificationStream(scheduler.url, fail, fail)
     owner.thread = threading.Thread(target=owner.stream.run)
     owner.start()
-    session = core.session()
+    session = scheduler.session()
     session.push(ABORT)
     session.push(ABORT)
     for _ in range(3):
@@ -331,13 +337,13 @@ def test_a_callback_that_fails_does_not_end_the_stream(
 
 
 def test_an_error_of_our_own_is_logged_and_a_new_session_follows(
-    core: FakeCore,
+    scheduler: FakeScheduler,
     owner: Owner,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     owner.start()
-    session = core.session()
+    session = scheduler.session()
     assert owner.state() is True
     with monkeypatch.context() as patch:
         patch.setattr(stream, "_json", lambda _: 1 / 0)
@@ -347,9 +353,9 @@ def test_an_error_of_our_own_is_logged_and_a_new_session_follows(
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_stop_ends_a_waiting_stream_at_once(core: FakeCore, owner: Owner) -> None:
+def test_stop_ends_a_waiting_stream_at_once(scheduler: FakeScheduler, owner: Owner) -> None:
     owner.start()
-    core.session()
+    scheduler.session()
     assert owner.state() is True
     began_s = time.monotonic()
     owner.stop()
@@ -357,30 +363,32 @@ def test_stop_ends_a_waiting_stream_at_once(core: FakeCore, owner: Owner) -> Non
     assert owner.state() is False
 
 
-def test_a_stream_stopped_before_it_runs_connects_to_nobody(core: FakeCore, owner: Owner) -> None:
+def test_a_stream_stopped_before_it_runs_connects_to_nobody(
+    scheduler: FakeScheduler, owner: Owner
+) -> None:
     owner.stream.stop()
     owner.start()
     owner.thread.join(10)
-    assert core.infos == 0
+    assert scheduler.infos == 0
 
 
 def test_a_line_without_end_is_given_up(
-    core: FakeCore, owner: Owner, monkeypatch: pytest.MonkeyPatch
+    scheduler: FakeScheduler, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(xhr, "_LINE_LIMIT_BYTES", 10_000)
     owner.start()
-    session = core.session()
+    session = scheduler.session()
     assert owner.state() is True
     session.lines.put(sockjs.encode_messages(["x" * 500_000]))
     assert owner.state() is False
 
 
-def test_many_topics_are_restored_in_a_few_sendings(core: FakeCore, owner: Owner) -> None:
+def test_many_topics_are_restored_in_a_few_sendings(scheduler: FakeScheduler, owner: Owner) -> None:
     topics = [f"0x{number:064x}" for number in range(250)]
     for topic in topics:
         owner.stream.subscribe(topic)
     owner.start()
-    session = core.session()
+    session = scheduler.session()
     assert owner.state() is True
     session.expect("CONNECT")
     sent = [session.expect("SUBSCRIBE").headers["destination"] for _ in topics]

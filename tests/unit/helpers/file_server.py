@@ -15,7 +15,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """One request, handed to what the test has set for its path."""
 
     protocol_version = "HTTP/1.1"
-    server: Server
+    server: FileServer
 
     def do_GET(self) -> None:
         self.server.requests.append((self.path, self.headers))
@@ -41,7 +41,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 Reply = Callable[[Handler], None]
 
 
-class Server(http.server.ThreadingHTTPServer):
+class FileServer(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self) -> None:
@@ -63,9 +63,9 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 @contextmanager
-def file_server() -> Iterator[Server]:
+def file_server() -> Iterator[FileServer]:
     """Serve until the block ends."""
-    server = Server()
+    server = FileServer()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

@@ -102,7 +102,7 @@ class Forbidden(AssertionError):
 
 
 @dataclass
-class Chain:
+class ChainModel:
     """One task and our contribution to it."""
 
     now_s: int = 0
@@ -178,10 +178,10 @@ class Chain:
 
 
 @dataclass
-class Scheduler:
+class SchedulerModel:
     """The scheduler's replicate, and what it pushes."""
 
-    chain: Chain
+    chain: ChainModel
     status: ReplicateStatus = S.CREATED
     history: list[ReplicateStatus] = field(default_factory=lambda: [S.CREATED])
     consensus_known: bool = False
@@ -260,10 +260,10 @@ class Scheduler:
             self.pushes.append(N.PLEASE_ABORT)
 
 
-class Worker:
+class WorkerModel:
     """The lifecycle with its journal, its outbox and the effects that wait to be done."""
 
-    def __init__(self, chain: Chain, scheduler: Scheduler) -> None:
+    def __init__(self, chain: ChainModel, scheduler: SchedulerModel) -> None:
         self.chain, self.scheduler = chain, scheduler
         authorization = WorkerpoolAuthorization(TASK, WALLET, "0x" + "00" * 20, "0x", {})
         raw = {

@@ -17,7 +17,7 @@ from tests.helpers.fake_chain import (
     HUB,
     START_S,
     WALLET,
-    PocketChain,
+    FakeChain,
     Sent,
 )
 
@@ -26,11 +26,11 @@ PAID = PriceRule(1.3, 100_000)
 CONFIGURATION = ChainConfiguration(CHAIN_ID, HUB, "http://node", True, BLOCK_TIME_S)
 
 
-class Bench:
-    """An outbox on a pocket chain, with a clock of its own; `restart` is what a crash leaves."""
+class OutboxHarness:
+    """An outbox on a fake chain, with a clock of its own; `restart` is what a crash leaves."""
 
     def __init__(self, rule: PriceRule = PAID, path: str = ":memory:") -> None:
-        self.chain = PocketChain()
+        self.chain = FakeChain()
         self.rule = rule
         self.connection = sqlite3.connect(path, isolation_level=None)
         self.connection.executescript(SCHEMA)
@@ -78,5 +78,5 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def harness() -> OutboxHarness:
+    return OutboxHarness()

@@ -1,4 +1,4 @@
-"""The stage on which workers return: a scheduler and a proxy behind their routes, one task.
+"""A pool to which workers return: a scheduler and a proxy behind their routes, one task.
 
 Its chain keeps the contract's rules, so that a transaction that comes too late reverts.
 """
@@ -27,11 +27,11 @@ SCAN_S = 30
 """The period of the detectors."""
 
 
-class Party:
+class ScriptedWorker:
     """A worker that calls the scheduler by its routes, and the proxy."""
 
-    def __init__(self, stage: Stage, name: str, key: bytes) -> None:
-        self._stage = stage
+    def __init__(self, pool: ReturningPool, name: str, key: bytes) -> None:
+        self._pool = pool
         self.name = name
         self._keys = Wallet(key)
         self.wallet = self._keys.address
@@ -50,7 +50,7 @@ class Party:
         headers = {"content-type": "application/json", "authorization": f"Bearer {self.token}"}
         sent = b"" if body is None else json.dumps(body).encode()
         asked = {name: [value] for name, value in query.items()}
-        return self._stage.routes.answer(Request(method, path, asked, headers, sent))
+        return self._pool.routes.answer(Request(method, path, asked, headers, sent))
 
     def ping(self) -> int:
         return self.call("POST", "/workers/ping").status
@@ -62,28 +62,28 @@ class Party:
 
     def tell(self, status: str) -> tuple[int, str]:
         """Send a status; return the answer's code and action."""
-        path = f"/replicates/{self._stage.task_id}/updateStatus"
+        path = f"/replicates/{self._pool.task_id}/updateStatus"
         answer = self.call("POST", path, {"status": status, "details": _details(status)})
-        self._stage.scheduler.turn()
+        self._pool.scheduler.turn()
         return answer.status, json.loads(answer.body) if answer.body else ""
 
     def interrupted(self) -> list[str]:
         """Ask what was missed; return it in the words of a row."""
-        block = str(self._stage.chain.block)
+        block = str(self._pool.chain.block)
         found = json.loads(self.call("GET", "/replicates/interrupted", blockNumber=block).body)
-        self._stage.scheduler.turn()
+        self._pool.scheduler.turn()
         return [self._words(one) for one in found]
 
     def _words(self, message: dict[str, object]) -> str:
-        stage = self._stage
-        assert (message["chainTaskId"], message["workersAddress"]) == (stage.task_id, [self.wallet])
+        pool = self._pool
+        assert (message["chainTaskId"], message["workersAddress"]) == (pool.task_id, [self.wallet])
         extra = message["taskNotificationExtra"]
         assert isinstance(extra, dict)
-        authorization = stage.scheduler.authorization(stage.task, self.wallet)
+        authorization = pool.scheduler.authorization(pool.task, self.wallet)
         assert (extra["workerpoolAuthorization"], extra["smsUrl"]) == (authorization, None)
         words = [str(message["taskNotificationType"])]
         if extra["blockNumber"]:
-            assert extra["blockNumber"] == stage.task.consensus_block
+            assert extra["blockNumber"] == pool.task.consensus_block
             words.append("block")
         return " ".join(words + [extra["taskAbortCause"]] * bool(extra["taskAbortCause"]))
 
@@ -100,42 +100,42 @@ class Party:
 
     def contribute(self) -> None:
         """Send the transaction, which reverts unless the contract's rules are kept."""
-        stage, chain = self._stage, self._stage.chain
-        found = chain.contribution(stage.task_id, self.wallet).status
-        in_time = stage.clock.now_s() <= stage.task.deal.contribution_deadline_s
-        active = chain.tasks[stage.task_id].status is ChainTaskStatus.ACTIVE
+        pool, chain = self._pool, self._pool.chain
+        found = chain.contribution(pool.task_id, self.wallet).status
+        in_time = pool.clock.now_s() <= pool.task.deal.contribution_deadline_s
+        active = chain.tasks[pool.task_id].status is ChainTaskStatus.ACTIVE
         if found is ContributionStatus.UNSET and active and in_time:
-            chain.contribute(stage.task_id, self.wallet, stage.result_hash)
-            if len(chain.contributions) == stage.winners:
-                chain.agree(stage.task_id, stage.winners, stage.result_hash)
+            chain.contribute(pool.task_id, self.wallet, pool.result_hash)
+            if len(chain.contributions) == pool.winners:
+                chain.agree(pool.task_id, pool.winners, pool.result_hash)
 
     def reveal(self) -> None:
         """Send the transaction, which reverts unless the contract's rules are kept."""
-        stage, chain = self._stage, self._stage.chain
-        task = chain.tasks[stage.task_id]
-        found = chain.contribution(stage.task_id, self.wallet).status
-        in_time = stage.clock.now_s() <= task.reveal_deadline_s
+        pool, chain = self._pool, self._pool.chain
+        task = chain.tasks[pool.task_id]
+        found = chain.contribution(pool.task_id, self.wallet).status
+        in_time = pool.clock.now_s() <= task.reveal_deadline_s
         revealing = task.status is ChainTaskStatus.REVEALING
         if found is ContributionStatus.CONTRIBUTED and revealing and in_time:
-            chain.reveal(stage.task_id, self.wallet)
+            chain.reveal(pool.task_id, self.wallet)
 
     def upload(self) -> int:
         """Bring the result to the proxy; return the status."""
-        stage = self._stage
-        digest = hashing.authorization_hash(self.wallet, stage.task_id, ZERO_ADDRESS)
+        pool = self._pool
+        digest = hashing.authorization_hash(self.wallet, pool.task_id, ZERO_ADDRESS)
         header = self._keys.sign_message_hash(hashing.lenient_bytes(digest))
-        signature = stage.scheduler.authorization(stage.task, self.wallet)["signature"]
+        signature = pool.scheduler.authorization(pool.task, self.wallet)["signature"]
         assert isinstance(signature, dict)
-        given = Authorization(stage.task_id, self.wallet, ZERO_ADDRESS, signature["value"])
+        given = Authorization(pool.task_id, self.wallet, ZERO_ADDRESS, signature["value"])
         try:
-            stage.proxy.upload(stage.proxy.token(header, given), stage.task_id, ARCHIVE)
+            pool.proxy.upload(pool.proxy.token(header, given), pool.task_id, ARCHIVE)
         except Refused as refused:
             return refused.status
-        stage.results.tasks.add(stage.task_id)
+        pool.results.tasks.add(pool.task_id)
         return 200
 
 
-class Stage(Pool):
+class ReturningPool(Pool):
     """A pool whose workers call by the routes, with a result proxy; it has one task."""
 
     def __init__(self, profile: str, folder: Path, winners: int, finalize_delay_s: float) -> None:

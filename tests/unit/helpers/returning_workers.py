@@ -29,7 +29,7 @@ from pathlib import Path
 
 from iexworker.sandbox.scheduler.models import Profile, Replicate
 from tests.helpers.sandbox_pool import NOW_S, STEPS, history
-from tests.unit.helpers.returning_pool import SCAN_S, Party, Stage
+from tests.unit.helpers.returning_pool import SCAN_S, ReturningPool, ScriptedWorker
 
 QUICK_S = 4
 SETTLE_S = 5
@@ -127,31 +127,31 @@ def cases(rows: Sequence[Row]) -> list[Case]:
     ]
 
 
-class Return:
+class ReturnRun:
     """One case, played."""
 
     def __init__(self, case: Case, folder: Path) -> None:
         self.case, self.row = case, case.row
-        self.stage = Stage(case.profile, folder, self.row.winners, self.row.finalize_delay_s)
-        self.alice = Party(self.stage, "alice", b"\7" * 32)
-        self.bob = Party(self.stage, "bob", b"\x08" * 32)
+        self.pool = ReturningPool(case.profile, folder, self.row.winners, self.row.finalize_delay_s)
+        self.alice = ScriptedWorker(self.pool, "alice", b"\7" * 32)
+        self.bob = ScriptedWorker(self.pool, "bob", b"\x08" * 32)
         self.seen = 0
-        for party in (self.alice, self.bob):
-            self.stage.join(party.wallet)
-            self.stage.present.add(party.wallet)
-            party.login()
+        for worker in (self.alice, self.bob):
+            self.pool.join(worker.wallet)
+            self.pool.present.add(worker.wallet)
+            worker.login()
 
     @property
     def mine(self) -> Replicate:
-        return self.stage.replicate(self.stage.task, self.alice.wallet)
+        return self.pool.replicate(self.pool.task, self.alice.wallet)
 
     def play(self) -> None:
         self.run("joins")
         to_be_found = self.row.found and self.case.absence is not Absence.RESTART
-        self.stage.wait_for_phase(BEFORE_SCAN_S if to_be_found else BETWEEN_SCANS_S)
+        self.pool.wait_for_phase(BEFORE_SCAN_S if to_be_found else BETWEEN_SCANS_S)
         self.run(self.row.before)
         last = next((one for one in reversed(history(self.mine)) if one in STEPS), None)
-        self.seen = len(self.stage.push.sent)
+        self.seen = len(self.pool.push.sent)
         self.go_away()
         self.come_back(last)
         self.run(self.row.asked_back if self.case.asks and self.row.asked_back else self.row.back)
@@ -160,7 +160,7 @@ class Return:
     # --- the absence ---
 
     def go_away(self) -> None:
-        self.stage.present.remove(self.alice.wallet)
+        self.pool.present.remove(self.alice.wallet)
         if self.row.found and self.case.absence is not Absence.RESTART:
             self.run(self.row.mined)
         _LEAVE[self.case.absence](self)
@@ -170,10 +170,10 @@ class Return:
             self.run(self.row.meanwhile)
 
     def quick(self) -> None:
-        self.stage.wait(QUICK_S)
+        self.pool.wait(QUICK_S)
 
     def late(self) -> None:
-        self.stage.wait(240)
+        self.pool.wait(240)
 
     def lost(self) -> None:
         assert 60 < self.wait_for("WORKER_LOST") <= 90
@@ -183,22 +183,22 @@ class Return:
 
     def wait_for(self, status: str) -> float:
         """Wait until the scheduler has recorded a status of hers; return for how long it was."""
-        since_s = self.stage.clock.time_s
+        since_s = self.pool.clock.time_s
         while status not in history(self.mine):
-            assert self.stage.clock.time_s < since_s + 300
-            self.stage.wait(1)
-        return self.stage.clock.time_s - since_s
+            assert self.pool.clock.time_s < since_s + 300
+            self.pool.wait(1)
+        return self.pool.clock.time_s - since_s
 
     def restart(self) -> None:
         self.run(self.row.meanwhile)
-        self.stage.wait(QUICK_S / 2)
-        self.stage.book.close()
-        self.stage.clock.time_s += QUICK_S / 2
-        self.stage.chain.block += QUICK_S // 2
+        self.pool.wait(QUICK_S / 2)
+        self.pool.book.close()
+        self.pool.clock.time_s += QUICK_S / 2
+        self.pool.chain.block += QUICK_S // 2
         if self.row.found:
             self.run(self.row.mined)
-        self.stage.boot()
-        self.stage.scheduler.turn()
+        self.pool.boot()
+        self.pool.scheduler.turn()
 
     # --- the return ---
 
@@ -209,25 +209,25 @@ class Return:
             old = self.alice.token
             assert self.alice.login() == old
         assert self.alice.ping() == 200
-        self.stage.present.add(self.alice.wallet)
+        self.pool.present.add(self.alice.wallet)
         self.check_slots()
         self.check_pushes(self.row.missed)
         if self.case.asks:
             self.ask(self.row.asked)
         if last is not None:
             self.tell(self.alice, last, 208)
-        self.stage.wait(SETTLE_S)
+        self.pool.wait(SETTLE_S)
         self.check_pushes(self.row.asked_pushes if self.case.asks else "")
 
     def meet_new_scheduler(self) -> None:
-        for party in (self.alice, self.bob):
-            old = party.token
-            assert party.ping() == 401
-            assert party.login() != old
-        if self.stage.profile is Profile.V9:
+        for worker in (self.alice, self.bob):
+            old = worker.token
+            assert worker.ping() == 401
+            assert worker.login() != old
+        if self.pool.profile is Profile.V9:
             # Any status will do: none is looked at yet.
             assert self.alice.tell("ABORTED") == (503, "")
-            self.stage.wait(1)
+            self.pool.wait(1)
 
     def ask(self, expected: str) -> None:
         """Call `interrupted`; whoever is told something is recovering from then on."""
@@ -237,21 +237,21 @@ class Return:
 
     def check_slots(self) -> None:
         """The list of what she computes: right, and nothing but read."""
-        task = self.stage.task
-        before = (history(self.mine), len(task.history), len(self.stage.push.sent))
+        task = self.pool.task
+        before = (history(self.mine), len(task.history), len(self.pool.push.sent))
         over = ENDS_COMPUTING & set(history(self.mine)) or task.status.value in ENDED
         for _ in range(2):
-            assert self.alice.computing() == ([] if over else [self.stage.task_id])
-            self.stage.scheduler.turn()
-        assert (history(self.mine), len(task.history), len(self.stage.push.sent)) == before
+            assert self.alice.computing() == ([] if over else [self.pool.task_id])
+            self.pool.scheduler.turn()
+        assert (history(self.mine), len(task.history), len(self.pool.push.sent)) == before
 
     def check_pushes(self, expected: str) -> None:
         assert self.pushed(self.seen) == expected.split()
-        self.seen = len(self.stage.push.sent)
+        self.seen = len(self.pool.push.sent)
 
     def pushed(self, since: int = 0) -> list[str]:
         """Return what was pushed, in the words of a row."""
-        names = {party.wallet: party.name for party in (self.alice, self.bob)}
+        names = {worker.wallet: worker.name for worker in (self.alice, self.bob)}
         return [
             "/".join(
                 [
@@ -260,18 +260,18 @@ class Return:
                     *([one.cause.value] if one.cause else []),
                 ]
             )
-            for one in self.stage.push.sent[since:]
+            for one in self.pool.push.sent[since:]
         ]
 
     def end(self) -> None:
         """What comes of the task, and all that was pushed for it: nothing twice."""
         if self.row.stuck:
-            assert self.stage.task.status.value == self.row.stuck
-            left_s = self.stage.task.deal.final_deadline_s - self.stage.clock.time_s
-            self.stage.wait(left_s - 1)
-            assert self.stage.task.status.value == self.row.stuck
-            self.stage.wait(SCAN_S + 1)
-        assert self.stage.task.status.value == self.row.end
+            assert self.pool.task.status.value == self.row.stuck
+            left_s = self.pool.task.deal.final_deadline_s - self.pool.clock.time_s
+            self.pool.wait(left_s - 1)
+            assert self.pool.task.status.value == self.row.stuck
+            self.pool.wait(SCAN_S + 1)
+        assert self.pool.task.status.value == self.row.end
         self.check_slots()
         assert self.pushed() == self.row.pushes.split()
 
@@ -280,70 +280,72 @@ class Return:
     def run(self, script: str) -> None:
         for line in filter(None, script.split(", ")):
             words = line.split()
-            party = self.bob if words[0] == "bob" else self.alice
-            self.do(party, *(words[1:] if party is self.bob else words))
+            worker = self.bob if words[0] == "bob" else self.alice
+            self.do(worker, *(words[1:] if worker is self.bob else words))
 
-    def do(self, party: Party, verb: str, *told: str) -> None:
+    def do(self, worker: ScriptedWorker, verb: str, *told: str) -> None:
         if verb in ("wait", "until"):
-            passed_s = self.stage.clock.time_s - NOW_S if verb == "until" else 0
-            self.stage.wait(float(told[0]) - passed_s)
+            passed_s = self.pool.clock.time_s - NOW_S if verb == "until" else 0
+            self.pool.wait(float(told[0]) - passed_s)
         elif verb == "away":
-            self.stage.present.remove(party.wallet)
-            self.stage.wait(float(told[0]))
-            self.stage.present.add(party.wallet)
+            self.pool.present.remove(worker.wallet)
+            self.pool.wait(float(told[0]))
+            self.pool.present.add(worker.wallet)
         elif verb == "pushed":
             self.check_pushes(" ".join(told))
         elif verb == "task":
-            assert [self.stage.task.status.value] == list(told)
+            assert [self.pool.task.status.value] == list(told)
         elif verb == "never":
             assert told[0] not in history(self.mine)
         else:
-            self.act(party, verb, *told)
+            self.act(worker, verb, *told)
 
-    def act(self, party: Party, verb: str, *told: str) -> None:
+    def act(self, worker: ScriptedWorker, verb: str, *told: str) -> None:
         if verb == "joins":
-            self.stage.give(self.stage.task, party.wallet)
+            self.pool.give(self.pool.task, worker.wallet)
         elif verb == "to":
-            for status in self.missing(party, told[0]):
-                self.tell(party, status)
+            for status in self.missing(worker, told[0]):
+                self.tell(worker, status)
         elif verb == "contributes":
-            party.contribute()
+            worker.contribute()
         elif verb == "reveals":
-            party.reveal()
+            worker.reveal()
         elif verb == "asks":
             self.ask(" ".join(told))
         elif verb == "uploads":
-            assert party.upload() == int(told[0])
+            assert worker.upload() == int(told[0])
         else:
-            self.tell(party, verb, *map(_number, told))
+            self.tell(worker, verb, *map(_number, told))
 
-    def missing(self, party: Party, last: str) -> Iterator[str]:
-        told = set(history(self.stage.replicate(self.stage.task, party.wallet)))
+    def missing(self, worker: ScriptedWorker, last: str) -> Iterator[str]:
+        told = set(history(self.pool.replicate(self.pool.task, worker.wallet)))
         furthest = max((at for at, one in enumerate(STEPS) if one in told), default=-1)
         for status in STEPS[furthest + 1 : STEPS.index(last) + 1]:
             if status == "COMPLETING":
                 # It tells that it completes when the task has ended.
-                self.stage.wait(SETTLE_S)
+                self.pool.wait(SETTLE_S)
             yield status
 
-    def tell(self, party: Party, status: str, code: int = 200, duration_s: int = 0) -> None:
+    def tell(
+        self, worker: ScriptedWorker, status: str, code: int = 200, duration_s: int = 0
+    ) -> None:
         """Tell a status after what it is about, and compare the answer."""
         if code != 208:
-            party.prepare(status)
+            worker.prepare(status)
         action = {200: USUAL.get(status, "PLEASE_CONTINUE"), 202: "PLEASE_ABORT"}
-        began_s = self.stage.clock.time_s
-        assert party.tell(status) == (code, action.get(code, "PLEASE_WAIT")), status
-        assert self.stage.clock.time_s - began_s == duration_s
-        if party is self.alice:
+        began_s = self.pool.clock.time_s
+        assert worker.tell(status) == (code, action.get(code, "PLEASE_WAIT")), status
+        assert self.pool.clock.time_s - began_s == duration_s
+        if worker is self.alice:
             self.check_slots()
 
 
 _LEAVE = {
-    Absence.QUICK: Return.quick,
-    Absence.LOST: Return.lost,
-    Absence.RESTART: Return.restart,
-    Absence.LATE: Return.late,
-    Absence.OVERDUE: Return.overdue,
+    Absence.QUICK: ReturnRun.quick,
+    Absence.LOST: ReturnRun.lost,
+    Absence.RESTART: ReturnRun.restart,
+    Absence.LATE: ReturnRun.late,
+    Absence.OVERDUE: ReturnRun.overdue,
 }
 
 

@@ -20,7 +20,7 @@ from iexworker.poco.models import (
     Nonces,
 )
 from tests.helpers.fake_chain import WALLET, contribute, task
-from tests.helpers.fake_node import Fault, NodeServer, serving
+from tests.helpers.fake_node import FakeNode, Fault, serving
 
 HUB = "0x" + "aa" * 20
 HASH = "0x" + "cc" * 32
@@ -28,7 +28,7 @@ UNSET = "0x" + encode(["uint8", "bytes32", "bytes32", "address"], [0, b"", b"", 
 
 
 @pytest.fixture
-def server() -> Iterator[NodeServer]:
+def server() -> Iterator[FakeNode]:
     with serving() as found:
         found.set("eth_chainId", "0x86")
         found.set("eth_gasPrice", "0x5")
@@ -41,12 +41,12 @@ def server() -> Iterator[NodeServer]:
 
 
 @pytest.fixture
-def node(server: NodeServer) -> ChainNode:
+def node(server: FakeNode) -> ChainNode:
     configuration = ChainConfiguration(134, HUB, "http://unused", True, 5.0)
     return ChainNode(Hub(configuration, server.url, WALLET.address))
 
 
-def test_the_position_is_read_in_one_round_trip(node: ChainNode, server: NodeServer) -> None:
+def test_the_position_is_read_in_one_round_trip(node: ChainNode, server: FakeNode) -> None:
     found = node.position()
 
     assert found.chain_id == 134
@@ -56,7 +56,7 @@ def test_the_position_is_read_in_one_round_trip(node: ChainNode, server: NodeSer
     assert len(server.posts) == 1
 
 
-def test_a_price_that_the_node_does_not_say_is_none(node: ChainNode, server: NodeServer) -> None:
+def test_a_price_that_the_node_does_not_say_is_none(node: ChainNode, server: FakeNode) -> None:
     server.set("eth_gasPrice", Fault(-32601, "no such method"))
 
     assert node.position().network_wei is None
@@ -66,7 +66,7 @@ def test_a_price_that_the_node_does_not_say_is_none(node: ChainNode, server: Nod
     "method", ["eth_chainId", "eth_getBlockByNumber", "eth_getTransactionCount"]
 )
 def test_a_position_that_lacks_anything_is_an_error(
-    node: ChainNode, server: NodeServer, method: str
+    node: ChainNode, server: FakeNode, method: str
 ) -> None:
     server.set(method, Fault(-32000, "not now"))
     with pytest.raises(RpcError):
@@ -76,7 +76,7 @@ def test_a_position_that_lacks_anything_is_an_error(
         node.position()
 
 
-def test_evidence_tells_mined_held_and_unknown_apart(node: ChainNode, server: NodeServer) -> None:
+def test_evidence_tells_mined_held_and_unknown_apart(node: ChainNode, server: FakeNode) -> None:
     held, mined, unknown = ("0x" + pair * 32 for pair in ("01", "02", "03"))
     raw = {
         "transactionHash": mined,
@@ -96,7 +96,7 @@ def test_evidence_tells_mined_held_and_unknown_apart(node: ChainNode, server: No
     assert len(server.posts) == 1
 
 
-def test_a_trial_tells_why_the_contract_refuses(node: ChainNode, server: NodeServer) -> None:
+def test_a_trial_tells_why_the_contract_refuses(node: ChainNode, server: FakeNode) -> None:
     action = contribute(task(1))
 
     def call(parameters: list[dict[str, str]]) -> str:
@@ -111,9 +111,7 @@ def test_a_trial_tells_why_the_contract_refuses(node: ChainNode, server: NodeSer
     assert found.refusals == {action.key: "execution reverted: no stake"}
 
 
-def test_a_trial_that_the_node_cannot_make_counts_as_fit(
-    node: ChainNode, server: NodeServer
-) -> None:
+def test_a_trial_that_the_node_cannot_make_counts_as_fit(node: ChainNode, server: FakeNode) -> None:
     def call(parameters: list[dict[str, str]]) -> str:
         if "gas" in parameters[0]:
             raise Fault(-32000, "busy")
@@ -124,14 +122,14 @@ def test_a_trial_that_the_node_cannot_make_counts_as_fit(
     assert node.evidence([], [task(1)], [contribute(task(1))]).refusals == {}
 
 
-def test_evidence_without_a_contribution_is_an_error(node: ChainNode, server: NodeServer) -> None:
+def test_evidence_without_a_contribution_is_an_error(node: ChainNode, server: FakeNode) -> None:
     server.set("eth_call", Fault(-32000, "busy"))
 
     with pytest.raises(RpcError):
         node.evidence([], [task(1)], [])
 
 
-def test_a_broadcast_is_taken_under_its_own_hash_only(node: ChainNode, server: NodeServer) -> None:
+def test_a_broadcast_is_taken_under_its_own_hash_only(node: ChainNode, server: FakeNode) -> None:
     server.set("eth_sendRawTransaction", hash_of(b"bytes").upper().replace("0X", "0x"))
     assert node.broadcast(b"bytes") == (BroadcastAnswer.TAKEN, "")
 
@@ -140,13 +138,13 @@ def test_a_broadcast_is_taken_under_its_own_hash_only(node: ChainNode, server: N
         node.broadcast(b"bytes")
 
 
-def test_a_refused_broadcast_gives_the_node_s_words(node: ChainNode, server: NodeServer) -> None:
+def test_a_refused_broadcast_gives_the_node_s_words(node: ChainNode, server: FakeNode) -> None:
     server.set("eth_sendRawTransaction", Fault(-32000, "nonce too low"))
 
     assert node.broadcast(b"bytes") == (BroadcastAnswer.NONCE_SPENT, "nonce too low")
 
 
-def test_an_action_is_located_by_its_event(node: ChainNode, server: NodeServer) -> None:
+def test_an_action_is_located_by_its_event(node: ChainNode, server: FakeNode) -> None:
     event = {"data": "0x", "blockNumber": "0x5", "transactionHash": HASH}
     topics = receipts.topics(ActionKind.REVEAL, task(1), WALLET.address)
     server.set("eth_blockNumber", "0x2a")

@@ -18,186 +18,188 @@ from tests.helpers.fake_chain import (
     reveal,
     task,
 )
-from tests.unit.helpers.outbox_harness import FREE, Bench
+from tests.unit.helpers.outbox_harness import FREE, OutboxHarness
 
 pytest_plugins = ["tests.unit.helpers.outbox_harness"]
 
 
-def test_an_idle_outbox_asks_nothing_of_the_node(bench: Bench) -> None:
-    bench.chain.unreachable = True
+def test_an_idle_outbox_asks_nothing_of_the_node(harness: OutboxHarness) -> None:
+    harness.chain.unreachable = True
 
-    assert bench.outbox.step() == []
-    assert not bench.outbox.busy
+    assert harness.outbox.step() == []
+    assert not harness.outbox.busy
 
 
 def test_bytes_are_journalled_before_they_are_broadcast(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    harness: OutboxHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bool] = []
-    broadcast = bench.chain.broadcast
+    broadcast = harness.chain.broadcast
 
     def watched(raw: bytes) -> tuple[BroadcastAnswer, str]:
-        seen.append(raw in [one.raw for one in bench.signed])
+        seen.append(raw in [one.raw for one in harness.signed])
         return broadcast(raw)
 
-    monkeypatch.setattr(bench.chain, "broadcast", watched)
-    bench.outbox.submit(contribute(task(1)))
+    monkeypatch.setattr(harness.chain, "broadcast", watched)
+    harness.outbox.submit(contribute(task(1)))
 
-    bench.outbox.step()
+    harness.outbox.step()
 
     assert seen == [True]
 
 
-def test_nothing_is_signed_for_another_chain(bench: Bench) -> None:
-    bench.chain.chain_id = 1
-    bench.outbox.submit(contribute(task(1)))
+def test_nothing_is_signed_for_another_chain(harness: OutboxHarness) -> None:
+    harness.chain.chain_id = 1
+    harness.outbox.submit(contribute(task(1)))
 
     words = "on chain 1, the pool on 134: nothing is signed; give the worker a node of that chain"
     with pytest.raises(ChainError, match=words):
-        bench.outbox.step()
-    assert bench.signed == []
+        harness.outbox.step()
+    assert harness.signed == []
 
 
-def test_a_node_that_is_gone_loses_nothing(bench: Bench) -> None:
-    bench.outbox.submit(contribute(task(1)))
-    bench.chain.unreachable = True
+def test_a_node_that_is_gone_loses_nothing(harness: OutboxHarness) -> None:
+    harness.outbox.submit(contribute(task(1)))
+    harness.chain.unreachable = True
     with pytest.raises(ChainError):
-        bench.outbox.step()
-    bench.chain.unreachable = False
+        harness.outbox.step()
+    harness.chain.unreachable = False
 
-    assert [type(one) for one in bench.turn()] == [ActionMined]
+    assert [type(one) for one in harness.turn()] == [ActionMined]
 
 
 def test_an_answer_that_got_lost_is_no_second_transaction(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    harness: OutboxHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bench.chain.loses_answers = True
-    bench.outbox.submit(contribute(task(1)))
-    bench.outbox.step()
-    bench.chain.loses_answers = False
+    harness.chain.loses_answers = True
+    harness.outbox.submit(contribute(task(1)))
+    harness.outbox.step()
+    harness.chain.loses_answers = False
 
-    assert [type(one) for one in bench.turn()] == [ActionMined]
-    assert len(bench.signed) == 1
+    assert [type(one) for one in harness.turn()] == [ActionMined]
+    assert len(harness.signed) == 1
     (said,) = [vars(one) for one in caplog.records if "perhaps not sent" in one.getMessage()]
     assert (said["task"], said["why"]) == (task(1), "no answer in time")
 
 
 def test_the_log_tells_a_transaction_s_way_with_its_task(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    harness: OutboxHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        bench.outbox.submit(contribute(task(1)))
-        bench.turn()
+        harness.outbox.submit(contribute(task(1)))
+        harness.turn()
 
     told = [(one.getMessage(), vars(one)["task"]) for one in caplog.records]
     ways = ["wanted", "signed", "mined", "took effect"]
     assert told == [(f"transaction {way}", task(1)) for way in ways]
 
 
-def test_an_action_goes_to_the_hub_with_its_gas_and_nothing_else(bench: Bench) -> None:
+def test_an_action_goes_to_the_hub_with_its_gas_and_nothing_else(harness: OutboxHarness) -> None:
     action = contribute(task(1))
-    bench.outbox.submit(action)
-    bench.outbox.step()
+    harness.outbox.submit(action)
+    harness.outbox.step()
 
-    nonce, price, gas, to, value, data, *_ = rlp.decode(bench.signed[0].raw)
+    nonce, price, gas, to, value, data, *_ = rlp.decode(harness.signed[0].raw)
     assert (int.from_bytes(nonce), int.from_bytes(price)) == (0, 1_300)
     assert (int.from_bytes(gas), "0x" + to.hex(), value) == (action.gas_limit, HUB, b"")
     assert data == action.calldata
 
 
-def test_reveals_get_the_first_nonces_by_deadline(bench: Bench) -> None:
+def test_reveals_get_the_first_nonces_by_deadline(harness: OutboxHarness) -> None:
     late, soon = task(1), task(2)
     for one in (late, soon):
-        bench.outbox.submit(contribute(one))
-    bench.turn()
-    bench.chain.revealing |= {late, soon}
-    bench.outbox.submit(contribute(task(3), START_S + 100))
-    bench.outbox.submit(reveal(late, START_S + 2000))
-    bench.outbox.submit(reveal(soon, START_S + 1000))
+        harness.outbox.submit(contribute(one))
+    harness.turn()
+    harness.chain.revealing |= {late, soon}
+    harness.outbox.submit(contribute(task(3), START_S + 100))
+    harness.outbox.submit(reveal(late, START_S + 2000))
+    harness.outbox.submit(reveal(soon, START_S + 1000))
 
-    bench.outbox.step()
+    harness.outbox.step()
 
-    assert [one.data[4:36].hex()[-1] for one in bench.free] == ["2", "1", "3"]
+    assert [one.data[4:36].hex()[-1] for one in harness.free] == ["2", "1", "3"]
 
 
-def test_two_transactions_go_without_a_block_between_them(bench: Bench) -> None:
-    bench.outbox.submit(contribute(task(1)))
-    bench.outbox.step()
-    bench.outbox.submit(contribute(task(2)))
-    bench.outbox.step()
+def test_two_transactions_go_without_a_block_between_them(harness: OutboxHarness) -> None:
+    harness.outbox.submit(contribute(task(1)))
+    harness.outbox.step()
+    harness.outbox.submit(contribute(task(2)))
+    harness.outbox.step()
 
-    assert [one.nonce for one in bench.free] == [0, 1]
+    assert [one.nonce for one in harness.free] == [0, 1]
 
 
 def test_the_same_bytes_go_again_when_the_node_forgot_them(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    harness: OutboxHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bench.outbox.submit(contribute(task(1)))
-    bench.outbox.step()
-    bench.chain.forget()
+    harness.outbox.submit(contribute(task(1)))
+    harness.outbox.step()
+    harness.chain.forget()
 
-    bench.turn(2)
+    harness.turn(2)
 
-    assert len(set(bench.chain.broadcasts)) == 1
-    assert len(bench.chain.broadcasts) == 2
+    assert len(set(harness.chain.broadcasts)) == 1
+    assert len(harness.chain.broadcasts) == 2
     assert not [one for one in caplog.messages if "highest price" in one]
 
 
-def test_the_same_bytes_go_once_in_a_block_time(bench: Bench) -> None:
-    bench.outbox.submit(contribute(task(1)))
-    bench.outbox.step()
-    bench.chain.forget()
-    bench.uptime_s += BLOCK_TIME_S - 1
-    bench.outbox.step()
-    assert len(bench.chain.broadcasts) == 1
-    bench.uptime_s += 1
-    bench.outbox.step()
-    assert len(bench.chain.broadcasts) == 2
+def test_the_same_bytes_go_once_in_a_block_time(harness: OutboxHarness) -> None:
+    harness.outbox.submit(contribute(task(1)))
+    harness.outbox.step()
+    harness.chain.forget()
+    harness.uptime_s += BLOCK_TIME_S - 1
+    harness.outbox.step()
+    assert len(harness.chain.broadcasts) == 1
+    harness.uptime_s += 1
+    harness.outbox.step()
+    assert len(harness.chain.broadcasts) == 2
 
 
-def test_a_nonce_that_the_node_forgot_is_not_given_to_another_action(bench: Bench) -> None:
-    bench.outbox.submit(contribute(task(1)))
-    bench.outbox.step()
-    bench.chain.forget()
-    bench.outbox.submit(contribute(task(2)))
-    bench.outbox.step()
+def test_a_nonce_that_the_node_forgot_is_not_given_to_another_action(
+    harness: OutboxHarness,
+) -> None:
+    harness.outbox.submit(contribute(task(1)))
+    harness.outbox.step()
+    harness.chain.forget()
+    harness.outbox.submit(contribute(task(2)))
+    harness.outbox.step()
 
-    assert [one.nonce for one in bench.signed] == [0, 1]
+    assert [one.nonce for one in harness.signed] == [0, 1]
 
 
 def test_what_is_free_is_looked_at_in_each_pass_and_what_is_mined_once_a_block() -> None:
-    bench = Bench(FREE)
-    bench.outbox.submit(contribute(task(1), START_S + 10))
-    bench.outbox.step()
-    bench.chain.least_wei = 1
-    assert [type(one) for one in bench.turn(5)] == [ActionFailed]
-    bench.chain.unreachable = True
+    harness = OutboxHarness(FREE)
+    harness.outbox.submit(contribute(task(1), START_S + 10))
+    harness.outbox.step()
+    harness.chain.least_wei = 1
+    assert [type(one) for one in harness.turn(5)] == [ActionFailed]
+    harness.chain.unreachable = True
     with pytest.raises(ChainError):
-        bench.outbox.step()
-    bench.chain.unreachable, bench.chain.least_wei = False, 0
-    bench.mine()
-    bench.outbox.step()
-    bench.chain.unreachable = True
-    assert bench.outbox.step() == []
-    bench.uptime_s += BLOCK_TIME_S
+        harness.outbox.step()
+    harness.chain.unreachable, harness.chain.least_wei = False, 0
+    harness.mine()
+    harness.outbox.step()
+    harness.chain.unreachable = True
+    assert harness.outbox.step() == []
+    harness.uptime_s += BLOCK_TIME_S
     with pytest.raises(ChainError):
-        bench.outbox.step()
+        harness.outbox.step()
 
 
-def test_what_became_of_transactions_is_counted(bench: Bench) -> None:
-    bench.outbox.submit(contribute(task(1)))
-    bench.outbox.step()
-    assert bench.outbox.tally == Tally(pending=1)
-    bench.chain.least_wei = bench.chain.network_wei = 3_000
-    bench.mine(2)
-    bench.turn(4)
-    assert bench.outbox.tally == Tally(success=1, replaced=1)
-    bench.chain.revealing.add(task(1))
-    bench.outbox.submit(reveal(task(1)))
-    bench.outbox.step()
-    bench.chain.revealing.clear()
-    bench.turn()
-    assert bench.outbox.tally == Tally(success=1, failure=1, replaced=1)
-    bench.outbox.submit(contribute(task(2)))
-    bench.turn()
-    assert bench.outbox.tally == Tally(success=2, failure=1, replaced=1)
+def test_what_became_of_transactions_is_counted(harness: OutboxHarness) -> None:
+    harness.outbox.submit(contribute(task(1)))
+    harness.outbox.step()
+    assert harness.outbox.tally == Tally(pending=1)
+    harness.chain.least_wei = harness.chain.network_wei = 3_000
+    harness.mine(2)
+    harness.turn(4)
+    assert harness.outbox.tally == Tally(success=1, replaced=1)
+    harness.chain.revealing.add(task(1))
+    harness.outbox.submit(reveal(task(1)))
+    harness.outbox.step()
+    harness.chain.revealing.clear()
+    harness.turn()
+    assert harness.outbox.tally == Tally(success=1, failure=1, replaced=1)
+    harness.outbox.submit(contribute(task(2)))
+    harness.turn()
+    assert harness.outbox.tally == Tally(success=2, failure=1, replaced=1)

@@ -10,13 +10,13 @@ from iexworker.outbox.actions import Action, ActionFailed, Result, TransactionSt
 from iexworker.outbox.gas import PriceRule
 from iexworker.poco.models import ActionKind, ContributionStatus
 from tests.helpers.fake_chain import (
-    PocketChain,
+    FakeChain,
     contribute,
     reveal,
     shown_done,
     task,
 )
-from tests.unit.helpers.outbox_harness import FREE, PAID, Bench
+from tests.unit.helpers.outbox_harness import FREE, PAID, OutboxHarness
 
 pytest_plugins = ["tests.unit.helpers.outbox_harness"]
 
@@ -28,18 +28,18 @@ class Histories(RuleBasedStateMachine):
 
     @initialize(rule=st.sampled_from([FREE, PAID]))
     def start(self, rule: PriceRule) -> None:
-        self.bench = Bench(rule)
+        self.harness = OutboxHarness(rule)
         self.wanted: dict[tuple[str, ActionKind], Action] = {}
         self.abandoned: set[tuple[str, ActionKind]] = set()
         self.disturbed = False
 
     @property
-    def chain(self) -> PocketChain:
-        return self.bench.chain
+    def chain(self) -> FakeChain:
+        return self.harness.chain
 
     def _submit(self, action: Action) -> None:
         self.wanted.setdefault(action.key, action)
-        self.bench.outbox.submit(self.wanted[action.key])
+        self.harness.outbox.submit(self.wanted[action.key])
 
     @rule(task_id=tasks)
     def contribute(self, task_id: str) -> None:
@@ -53,23 +53,23 @@ class Histories(RuleBasedStateMachine):
 
     @rule()
     def step(self) -> None:
-        for result in self.bench.outbox.step():
+        for result in self.harness.outbox.step():
             self._check(result)
 
     @rule(blocks=st.integers(1, 4))
     def mine(self, blocks: int) -> None:
-        self.bench.mine(blocks)
+        self.harness.mine(blocks)
 
     @rule()
     def crash(self) -> None:
-        self.bench.restart()
+        self.harness.restart()
 
     @rule(after=st.booleans())
     def crash_in_a_broadcast(self, after: bool) -> None:
         class Killed(BaseException):
             pass
 
-        broadcast = PocketChain.broadcast
+        broadcast = FakeChain.broadcast
 
         def dies(raw: bytes) -> None:
             if after:
@@ -78,13 +78,13 @@ class Histories(RuleBasedStateMachine):
 
         self.chain.broadcast = dies  # type: ignore[assignment,method-assign]  # for one pass
         try:
-            for result in self.bench.outbox.step():
+            for result in self.harness.outbox.step():
                 self._check(result)
         except Killed:
             pass
         finally:
             del self.chain.broadcast
-        self.bench.restart()
+        self.harness.restart()
 
     @rule()
     def lose_an_answer(self) -> None:
@@ -112,7 +112,7 @@ class Histories(RuleBasedStateMachine):
     @rule(task_id=tasks, kind=st.sampled_from([ActionKind.CONTRIBUTE]))
     def abandon(self, task_id: str, kind: ActionKind) -> None:
         if (task_id, kind) in self.wanted:
-            self.bench.outbox.abandon(task_id, kind)
+            self.harness.outbox.abandon(task_id, kind)
             self.abandoned.add((task_id, kind))
 
     def _check(self, result: Result) -> None:
@@ -130,7 +130,7 @@ class Histories(RuleBasedStateMachine):
         if not hasattr(self, "bench"):
             return
         owners: dict[tuple[str, ActionKind], set[int]] = {}
-        for item in self.bench.ledger.transactions(0):
+        for item in self.harness.ledger.transactions(0):
             free = item.state in (TransactionState.SIGNED, TransactionState.SENT)
             if item.owner and free and item.nonce >= self.chain.state.nonce:
                 owners.setdefault(item.owner, set()).add(item.nonce)
@@ -142,11 +142,11 @@ class Histories(RuleBasedStateMachine):
             return
         self.chain.least_wei = 0
         for _ in range(40):
-            for result in self.bench.turn():
+            for result in self.harness.turn():
                 self._check(result)
-        assert self.bench.ledger.pending() == 0
+        assert self.harness.ledger.pending() == 0
         assert self.chain.nonces.latest == self.chain.nonces.pending
-        for entry in self.bench.ledger.open_entries():
+        for entry in self.harness.ledger.open_entries():
             # A reveal waits for its contribution, which a reorganisation took away.
             made = self.chain.contribution(entry.action.task_id)
             assert entry.action.kind is ActionKind.REVEAL

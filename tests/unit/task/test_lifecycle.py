@@ -31,7 +31,7 @@ from tests.helpers.lifecycle_driver import (
     DIGEST,
     RECEIPT,
     REVEALING,
-    Life,
+    LifecycleDriver,
     N,
     S,
     computed,
@@ -70,32 +70,37 @@ def test_a_task_goes_its_whole_way_and_is_forgotten() -> None:
 
 
 def test_work_starts_before_its_first_update_is_answered() -> None:
-    life = Life()
+    life = LifecycleDriver()
     assert life.due is S.STARTING
     assert life.wants() == (DoStep(Step.START, 1),)
 
 
 def test_the_answer_to_an_ing_update_is_not_followed() -> None:
-    life = Life().feed(Answered(S.STARTING, AnswerKind.REFUSED, N.PLEASE_ABORT))
+    life = LifecycleDriver().feed(Answered(S.STARTING, AnswerKind.REFUSED, N.PLEASE_ABORT))
     assert life.now.step is Step.START
     assert S.STARTING not in life.now.acknowledged
 
 
 def test_a_status_already_recorded_goes_on_with_the_usual_next_action() -> None:
-    life = Life().answer().done().feed(Answered(S.STARTED, AnswerKind.ALREADY, N.PLEASE_WAIT))
+    life = (
+        LifecycleDriver()
+        .answer()
+        .done()
+        .feed(Answered(S.STARTED, AnswerKind.ALREADY, N.PLEASE_WAIT))
+    )
     assert life.now.step is Step.APP
 
 
 def test_a_silent_acceptance_before_the_contribution_goes_on_all_the_same() -> None:
-    assert Life().answer().done().answer(N.PLEASE_WAIT).now.step is Step.APP
-    assert Life().answer().done().answer(None).now.step is Step.APP
-    life = Life()
+    assert LifecycleDriver().answer().done().answer(N.PLEASE_WAIT).now.step is Step.APP
+    assert LifecycleDriver().answer().done().answer(None).now.step is Step.APP
+    life = LifecycleDriver()
     for step in (Step.APP, Step.DATA, Step.COMPUTE, Step.CONTRIBUTE):
         assert life.answer().done().answer(N.PLEASE_WAIT).now.step is step
 
 
 def test_an_answer_that_asks_for_what_is_done_changes_nothing() -> None:
-    life = Life().answer().done()
+    life = LifecycleDriver().answer().done()
     attempt = life.now.attempt
     life.answer(N.PLEASE_START)
     assert (life.now.step, life.now.work, life.now.attempt) == (Step.START, Work.DONE, attempt)
@@ -103,7 +108,7 @@ def test_an_answer_that_asks_for_what_is_done_changes_nothing() -> None:
 
 
 def test_an_acceptance_that_asks_for_an_abort_is_obeyed() -> None:
-    life = Life().answer().done().answer(N.PLEASE_ABORT)
+    life = LifecycleDriver().answer().done().answer(N.PLEASE_ABORT)
     assert life.wants() == (StopWork(), DoStep(Step.ABORT, life.now.attempt))
 
 
@@ -127,7 +132,7 @@ def test_from_the_contribution_on_a_repeated_update_asks_for_nothing(status: S) 
 
 
 def test_a_failed_start_is_answered_by_aborted() -> None:
-    life = Life().answer().done(ok=False, cause="STAKE_TOO_LOW")
+    life = LifecycleDriver().answer().done(ok=False, cause="STAKE_TOO_LOW")
     assert life.now.pending[-1] == Update(S.START_FAILED, cause="STAKE_TOO_LOW")
     assert not life.now.holds_slot
     life.answer(N.PLEASE_ABORT)
@@ -139,18 +144,22 @@ def test_a_failed_start_is_answered_by_aborted() -> None:
 
 
 def test_a_refused_abort_ends_the_task_too() -> None:
-    life = Life().feed(notified(N.PLEASE_ABORT)).done()
+    life = LifecycleDriver().feed(notified(N.PLEASE_ABORT)).done()
     life.feed(Answered(S.ABORTED, AnswerKind.REFUSED, N.PLEASE_ABORT))
     assert life.wants() == (Forget(),)
 
 
 def test_a_failed_purge_is_still_answered() -> None:
-    life = Life().feed(notified(N.PLEASE_ABORT, AbortCause.CONTRIBUTION_TIMEOUT)).done(ok=False)
+    life = (
+        LifecycleDriver()
+        .feed(notified(N.PLEASE_ABORT, AbortCause.CONTRIBUTION_TIMEOUT))
+        .done(ok=False)
+    )
     assert life.now.pending == (Update(S.ABORTED, cause="CONTRIBUTION_TIMEOUT"),)
 
 
 def test_an_outcome_that_is_told_twice_counts_once() -> None:
-    life = Life().answer()
+    life = LifecycleDriver().answer()
     outcome = StepDone(Step.START, life.now.attempt, ok=True)
     before = life.feed(outcome).now
     assert before.work is Work.DONE
@@ -159,7 +168,7 @@ def test_an_outcome_that_is_told_twice_counts_once() -> None:
 
 @pytest.mark.parametrize("kind", [N.PLEASE_ABORT, N.PLEASE_COMPLETE])
 def test_an_abort_under_way_is_not_begun_again(kind: NotificationType) -> None:
-    life = Life().feed(notified(N.PLEASE_ABORT, AbortCause.CONTRIBUTION_TIMEOUT))
+    life = LifecycleDriver().feed(notified(N.PLEASE_ABORT, AbortCause.CONTRIBUTION_TIMEOUT))
     before = life.now
     life.feed(notified(kind))
     assert (life.now, life.wants()) == (before, ())
@@ -174,7 +183,7 @@ def test_a_completion_under_way_is_not_begun_again(kind: NotificationType) -> No
 
 
 def test_an_outcome_that_an_abort_has_overtaken_is_dropped() -> None:
-    life = Life()
+    life = LifecycleDriver()
     late = StepDone(Step.START, life.now.attempt, ok=True)
     life.feed(notified(N.PLEASE_ABORT), late)
     assert life.now.step is Step.ABORT
@@ -182,13 +191,13 @@ def test_an_outcome_that_an_abort_has_overtaken_is_dropped() -> None:
 
 
 def test_an_answer_that_an_abort_has_overtaken_is_dropped() -> None:
-    life = Life().feed(notified(N.PLEASE_ABORT))
+    life = LifecycleDriver().feed(notified(N.PLEASE_ABORT))
     before = life.now
     assert life.feed(Answered(S.STARTING, AnswerKind.ACCEPTED)).now == before
 
 
 def test_checks_of_another_step_put_nothing_at_stake() -> None:
-    life = Life().feed(Prepared(Step.START, 3_100, 4_000))
+    life = LifecycleDriver().feed(Prepared(Step.START, 3_100, 4_000))
     assert (life.now.staked, life.wants()) == (False, ())
     assert (life.now.contribution_deadline_s, life.now.final_deadline_s) == (3_100, 4_000)
 
@@ -196,7 +205,7 @@ def test_checks_of_another_step_put_nothing_at_stake() -> None:
 def test_checks_that_an_abort_has_overtaken_put_nothing_at_stake() -> None:
     life = computed().feed(notified(N.PLEASE_ABORT), Prepared(Step.CONTRIBUTE, 3_100, 4_000))
     assert (life.now.staked, life.wants()) == (False, ())
-    earlier = Life().feed(Prepared(Step.CONTRIBUTE, 3_100, 4_000))
+    earlier = LifecycleDriver().feed(Prepared(Step.CONTRIBUTE, 3_100, 4_000))
     assert (earlier.now.staked, earlier.wants()) == (False, ())
     late = computed().feed(Prepared(Step.START, 3_100, 4_000))
     assert (late.now.staked, late.wants()) == (False, ())
@@ -209,7 +218,7 @@ def test_the_stake_counts_from_the_moment_the_outbox_is_asked() -> None:
 
 
 def test_what_was_computed_is_kept_for_the_contribution() -> None:
-    life = Life()
+    life = LifecycleDriver()
     for wants in (N.PLEASE_DOWNLOAD_APP, N.PLEASE_DOWNLOAD_DATA, N.PLEASE_COMPUTE):
         life.answer().done().answer(wants)
     life.answer().done(digest=DIGEST, callback_data="0xca11", exit_code=3, with_logs=True)
@@ -221,7 +230,7 @@ def test_what_was_computed_is_kept_for_the_contribution() -> None:
 
 
 def test_a_success_is_reported_without_a_cause() -> None:
-    assert Life().done(cause="UNKNOWN").now.pending[-1] == Update(S.STARTED)
+    assert LifecycleDriver().done(cause="UNKNOWN").now.pending[-1] == Update(S.STARTED)
 
 
 def test_a_contribution_that_is_set_already_is_looked_for_by_the_outbox() -> None:
@@ -293,14 +302,14 @@ def test_the_last_cause_that_was_told_counts_and_a_refusal_tells_none() -> None:
 
 
 def test_a_computation_past_the_contribution_deadline_fails_its_step() -> None:
-    life = Life().feed(observed(head_s=3_100))
+    life = LifecycleDriver().feed(observed(head_s=3_100))
     assert life.wants() == (StopWork(),)
     assert life.now.work is Work.FAILED
     assert life.now.pending[-1] == Update(S.START_FAILED, cause="CONTRIBUTION_TIMEOUT")
 
 
 def test_a_computation_in_time_goes_on() -> None:
-    life = Life()
+    life = LifecycleDriver()
     before = life.now
     life.feed(observed(head_s=3_099))
     assert (life.now, life.wants()) == (before, ())
@@ -327,12 +336,12 @@ def test_a_contribution_that_the_outbox_still_looks_for_is_not_taken_for_reveale
 
 
 def test_a_computation_of_a_task_decided_without_us_fails_its_step() -> None:
-    life = Life().feed(observed(TaskStatus.REVEALING))
+    life = LifecycleDriver().feed(observed(TaskStatus.REVEALING))
     assert life.now.pending[-1].cause == "TASK_NOT_ACTIVE"
 
 
 def test_complete_while_computing_is_an_abort() -> None:
-    life = Life().feed(notified(N.PLEASE_COMPLETE))
+    life = LifecycleDriver().feed(notified(N.PLEASE_COMPLETE))
     assert life.now.step is Step.ABORT
 
 
@@ -342,7 +351,7 @@ def test_complete_of_an_unrevealed_contribution_is_left_to_the_chain() -> None:
 
 @pytest.mark.parametrize("kind", [N.PLEASE_REVEAL, N.PLEASE_UPLOAD, N.PLEASE_WAIT])
 def test_a_push_that_means_nothing_yet_changes_nothing(kind: NotificationType) -> None:
-    life = Life()
+    life = LifecycleDriver()
     before = life.now
     assert life.feed(notified(kind)).now == before
 
@@ -356,7 +365,7 @@ def test_an_update_is_queued_once() -> None:
 @pytest.mark.parametrize(
     ("life", "effects"),
     [
-        (Life(), (DoStep(Step.START, 1),)),
+        (LifecycleDriver(), (DoStep(Step.START, 1),)),
         (computed(), (DoStep(Step.CONTRIBUTE, 5), Observe())),
         (
             computed().feed(Prepared(Step.CONTRIBUTE, 1, 2)),
@@ -371,11 +380,13 @@ def test_an_update_is_queued_once() -> None:
         ),
     ],
 )
-def test_a_start_asks_again_for_what_stands(life: Life, effects: tuple[Effect, ...]) -> None:
+def test_a_start_asks_again_for_what_stands(
+    life: LifecycleDriver, effects: tuple[Effect, ...]
+) -> None:
     assert lifecycle.resume(life.now) == (life.now, effects)
 
 
-@pytest.mark.parametrize("life", [Life(), computed(), contributed(), revealed()])
-def test_a_record_survives_the_journal(life: Life) -> None:
+@pytest.mark.parametrize("life", [LifecycleDriver(), computed(), contributed(), revealed()])
+def test_a_record_survives_the_journal(life: LifecycleDriver) -> None:
     record = life.feed(notified(N.PLEASE_ABORT, AbortCause.CONSENSUS_REACHED)).now
     assert Replicate.from_json(record.to_json()) == record

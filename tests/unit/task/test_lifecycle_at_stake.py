@@ -30,7 +30,7 @@ from tests.helpers.lifecycle_driver import (
     OTHER_HASH,
     RECEIPT,
     REVEALING,
-    Life,
+    LifecycleDriver,
     N,
     S,
     computed,
@@ -143,7 +143,7 @@ def test_a_lost_contribution_is_given_up_once() -> None:
 
 def test_a_purge_is_asked_for_once_by_what_the_chain_shows() -> None:
     failed = observed(TaskStatus.FAILED, ContributionStatus.UNSET, overdue=True)
-    aborting = Life().feed(notified(N.PLEASE_ABORT))
+    aborting = LifecycleDriver().feed(notified(N.PLEASE_ABORT))
     assert aborting.feed(failed).wants() == ()
     other = observed(TaskStatus.REVEALING, ContributionStatus.CONTRIBUTED, consensus=OTHER_HASH)
     lost = contributed().feed(other, failed).done()
@@ -242,7 +242,7 @@ def test_uploading_is_told_once_the_proxy_has_the_result() -> None:
 
 def test_the_upload_is_reported_with_its_link_and_the_callback_data() -> None:
     record = replace(revealed().now, callback_data="0xca11")
-    life = Life(record).feed(notified(N.PLEASE_UPLOAD)).done(result_link="link")
+    life = LifecycleDriver(record).feed(notified(N.PLEASE_UPLOAD)).done(result_link="link")
     uploaded = Update(S.RESULT_UPLOADED, result_link="link", callback_data="0xca11")
     assert life.now.pending[-1] == uploaded
 

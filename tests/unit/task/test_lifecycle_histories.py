@@ -20,10 +20,10 @@ from tests.unit.helpers.lifecycle_models import (
     DIGEST,
     FINAL_DEADLINE_S,
     OTHER_DIGEST,
-    Chain,
+    ChainModel,
     S,
-    Scheduler,
-    Worker,
+    SchedulerModel,
+    WorkerModel,
     push,
 )
 
@@ -45,9 +45,9 @@ class Histories(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.chain = Chain()
-        self.scheduler = Scheduler(self.chain)
-        self.worker = Worker(self.chain, self.scheduler)
+        self.chain = ChainModel()
+        self.scheduler = SchedulerModel(self.chain)
+        self.worker = WorkerModel(self.chain, self.scheduler)
         self.pushed: list[NotificationType] = []
 
     @initialize(turns=st.integers(0, 14), others_reported=st.booleans())

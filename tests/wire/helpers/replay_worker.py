@@ -61,8 +61,8 @@ def main(run: str, start: int, url: str, folder: Path) -> None:
     """Work until SIGTERM."""
     from tests.wire.helpers.scripted_peers import (
         NoContainers,
+        ScriptedChain,
         ScriptedSlot,
-        StagedChain,
         gateway_class,
     )
 
@@ -79,7 +79,7 @@ def main(run: str, start: int, url: str, folder: Path) -> None:
     pings = context(HEARTBEAT, environ, board, channels)
     works.settings.root.mkdir(parents=True, exist_ok=True)
     logs.setup("replay", "INFO", as_json=False, count=lambda *_: None)
-    chain = StagedChain(amended(run), start)
+    chain = ScriptedChain(amended(run), start)
     ScriptedSlot(chain, works.settings.root, channels.orders[0], channels.outcomes[0]).begin()
     pinger = threading.Thread(target=heartbeat.run, args=(pings, PING_PERIOD_S), daemon=True)
     pinger.start()

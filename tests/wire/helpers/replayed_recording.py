@@ -1,4 +1,4 @@
-"""A recording as a stage for the sandbox's scheduler: its clock, its chain, its result proxy.
+"""A recording as what surrounds the sandbox's scheduler: its clock, its chain, its result proxy.
 
 What happened on chain is not in a recording. Here it is inferred: a transaction was mined right
 before the status that tells of it, the consensus two reference times before the reveal deadline
@@ -82,7 +82,7 @@ class OnChain:
 
 
 @dataclass
-class StagedTask:
+class RecordedTask:
     """Everything outside the scheduler that is true of one task, and when."""
 
     task_id: str
@@ -99,10 +99,10 @@ class StagedTask:
     initialized: bool = False
 
 
-class StagedChain:
+class RecordedChain:
     """The chain of the recording."""
 
-    def __init__(self, clock: MovableClock, tasks: Mapping[str, StagedTask]) -> None:
+    def __init__(self, clock: MovableClock, tasks: Mapping[str, RecordedTask]) -> None:
         self._clock = clock
         self._tasks = tasks
 
@@ -120,21 +120,21 @@ class StagedChain:
         return next((one.deal for one in self._tasks.values() if one.deal.deal_id == deal_id), None)
 
     def task(self, task_id: str) -> ChainTask | None:
-        staged = self._tasks[task_id]
-        if not staged.initialized:
+        recorded = self._tasks[task_id]
+        if not recorded.initialized:
             return None
-        made = staged.contributions.values()
+        made = recorded.contributions.values()
         status = ChainTaskStatus.ACTIVE
-        if self._past(staged.consensus_s):
+        if self._past(recorded.consensus_s):
             status = ChainTaskStatus.REVEALING
-        if self._past(staged.finalized_s):
+        if self._past(recorded.finalized_s):
             status = ChainTaskStatus.COMPLETED
         return ChainTask(
             status=status,
-            deal_id=staged.deal.deal_id,
+            deal_id=recorded.deal.deal_id,
             consensus=next((one.result_hash for one in made), SOME_HASH),
-            reveal_deadline_s=staged.reveal_deadline_s,
-            final_deadline_s=staged.deal.final_deadline_s,
+            reveal_deadline_s=recorded.reveal_deadline_s,
+            final_deadline_s=recorded.deal.final_deadline_s,
             reveals=sum(self._past(one.revealed_s) for one in made),
             winners=sum(self._past(one.contributed_s) for one in made),
         )
@@ -158,26 +158,26 @@ class StagedChain:
         return True
 
     def initialize(self, deal_id: str, index: int) -> str:
-        for staged in self._tasks.values():
-            if (staged.deal.deal_id, staged.index) == (deal_id, index):
-                staged.initialized = True
-                return staged.task_id
+        for recorded in self._tasks.values():
+            if (recorded.deal.deal_id, recorded.index) == (deal_id, index):
+                recorded.initialized = True
+                return recorded.task_id
         raise AssertionError(f"nobody bought {deal_id}")
 
     def finalize(self, task_id: str, results: str, callback_data: str) -> str:
-        staged = self._tasks[task_id]
-        if staged.finalized_s is None:
-            staged.finalized_s = self._clock.now_s()
+        recorded = self._tasks[task_id]
+        if recorded.finalized_s is None:
+            recorded.finalized_s = self._clock.now_s()
         return task_id
 
     def mined(self, transaction: str) -> Mined | None:
         return Mined(self._tasks[transaction].initialization_block, True)
 
 
-class StagedResults:
+class RecordedResults:
     """The result proxy of the recording."""
 
-    def __init__(self, clock: MovableClock, tasks: Mapping[str, StagedTask]) -> None:
+    def __init__(self, clock: MovableClock, tasks: Mapping[str, RecordedTask]) -> None:
         self._clock = clock
         self._tasks = tasks
 
@@ -187,7 +187,7 @@ class StagedResults:
 
 
 @dataclass(frozen=True)
-class Shadow:
+class UnrecordedWorker:
     """A status of a worker whose requests are not in the recording; None asks for work."""
 
     at_s: float
@@ -197,7 +197,7 @@ class Shadow:
     view: Mapping[str, Any]
 
 
-class Stage:
+class ReplayedRecording:
     """One recording, or several of one run, with what is known around them."""
 
     def __init__(self, name: str, parts: Mapping[str, float]) -> None:
@@ -207,8 +207,8 @@ class Stage:
         self.facts = FACTS.get(name, {})
         self.events = sorted(_merged(parts), key=lambda event: event["t"])
         self.start_s = self._start()
-        self.tasks: dict[str, StagedTask] = {}
-        self.shadows: list[Shadow] = []
+        self.tasks: dict[str, RecordedTask] = {}
+        self.unrecorded_workers: list[UnrecordedWorker] = []
         for event in self.events:
             grant = _grant(event)
             if grant and grant["chainTaskId"] not in self.tasks:
@@ -258,17 +258,17 @@ class Stage:
         views = [view for view in map(_task_view, self.events) if view]
         view = next((one for one in reversed(views) if one["chainTaskId"] == task_id), None)
         told = self._told(task_id)
-        staged = StagedTask(
+        recorded = RecordedTask(
             task_id,
             _deal(grant, view, self.start_s),
             grant.get("taskIndex", 0),
             self.start_s + event["t"] - 0.05,
         )
-        self.tasks[task_id] = staged
+        self.tasks[task_id] = recorded
         if view is None:
-            self._stage_from_requests(staged, grant["workerWallet"], told)
+            self._record_from_requests(recorded, grant["workerWallet"], told)
         else:
-            self._stage_from_view(staged, view, told)
+            self._record_from_view(recorded, view, told)
 
     def _told(self, task_id: str) -> dict[str, tuple[float, Mapping[str, Any]]]:
         """Find when the recorded worker first told each status of the task, and how."""
@@ -278,47 +278,54 @@ class Stage:
                 found.setdefault(event["body"]["status"], (event["t"], event["body"]))
         return found
 
-    def _stage_from_requests(
-        self, staged: StagedTask, wallet: str, told: Mapping[str, tuple[float, Mapping[str, Any]]]
+    def _record_from_requests(
+        self,
+        recorded: RecordedTask,
+        wallet: str,
+        told: Mapping[str, tuple[float, Mapping[str, Any]]],
     ) -> None:
         def at(status: str) -> float | None:
             return self.start_s + told[status][0] - BEFORE_S if status in told else None
 
         mined = OnChain(at("CONTRIBUTED"), at("REVEALED"))
-        mined.contributed_s = self._fact("contributed", staged) or mined.contributed_s
-        staged.contributions[wallet] = mined
-        staged.consensus_s = mined.contributed_s
-        staged.result_s = at("RESULT_UPLOADED")
-        staged.finalized_s = self._completion_pushed_s(staged)
+        mined.contributed_s = self._fact("contributed", recorded) or mined.contributed_s
+        recorded.contributions[wallet] = mined
+        recorded.consensus_s = mined.contributed_s
+        recorded.result_s = at("RESULT_UPLOADED")
+        recorded.finalized_s = self._completion_pushed_s(recorded)
         if "CONTRIBUTED" in told:
-            staged.consensus_block = told["CONTRIBUTED"][1]["details"]["chainReceipt"][
+            recorded.consensus_block = told["CONTRIBUTED"][1]["details"]["chainReceipt"][
                 "blockNumber"
             ]
 
-    def _stage_from_view(
+    def _record_from_view(
         self,
-        staged: StagedTask,
+        recorded: RecordedTask,
         view: Mapping[str, Any],
         told: Mapping[str, tuple[float, Mapping[str, Any]]],
     ) -> None:
-        staged.initialization_block = view["initializationBlockNumber"]
+        recorded.initialization_block = view["initializationBlockNumber"]
         if view["revealDeadline"]:
-            staged.reveal_deadline_s = round(seconds(view["revealDeadline"]))
-            staged.consensus_s = staged.reveal_deadline_s - 2 * staged.deal.max_execution_ms / 1000
+            recorded.reveal_deadline_s = round(seconds(view["revealDeadline"]))
+            recorded.consensus_s = (
+                recorded.reveal_deadline_s - 2 * recorded.deal.max_execution_ms / 1000
+            )
         for replicate in view["replicates"]:
-            self._stage_replicate(staged, view, replicate, told)
-        if staged.consensus_s is None:
-            made = [one.contributed_s for one in staged.contributions.values() if one.contributed_s]
-            staged.consensus_s = max(made, default=None)
-        staged.consensus_block = self._consensus_block(told)
+            self._record_replicate(recorded, view, replicate, told)
+        if recorded.consensus_s is None:
+            made = [
+                one.contributed_s for one in recorded.contributions.values() if one.contributed_s
+            ]
+            recorded.consensus_s = max(made, default=None)
+        recorded.consensus_block = self._consensus_block(told)
         dates = {one["status"]: seconds(one["date"]) for one in view["dateStatusList"]}
         if "FINALIZED" in dates:
-            staged.finalized_s = min(dates["FINALIZED"], self._completion_pushed_s(staged))
-        staged.result_s = self._fact("result", staged) or staged.result_s
+            recorded.finalized_s = min(dates["FINALIZED"], self._completion_pushed_s(recorded))
+        recorded.result_s = self._fact("result", recorded) or recorded.result_s
 
-    def _stage_replicate(
+    def _record_replicate(
         self,
-        staged: StagedTask,
+        recorded: RecordedTask,
         view: Mapping[str, Any],
         replicate: Mapping[str, Any],
         told: Mapping[str, tuple[float, Mapping[str, Any]]],
@@ -334,56 +341,58 @@ class Stage:
         mined = OnChain()
         if "CONTRIBUTED" in history:
             known_s = history["CONTRIBUTED"] - BEFORE_S
-            mined.contributed_s = min(known_s, staged.consensus_s or known_s)
+            mined.contributed_s = min(known_s, recorded.consensus_s or known_s)
             mined.result_hash = replicate["contributionHash"]
-            staged.contributions[wallet] = mined
+            recorded.contributions[wallet] = mined
         if "REVEALED" in history:
-            mined.revealed_s = self._fact("revealed", staged) or history["REVEALED"] - BEFORE_S
+            mined.revealed_s = self._fact("revealed", recorded) or history["REVEALED"] - BEFORE_S
         if "RESULT_UPLOADED" in history:
             known_s = history["RESULT_UPLOADED"] - BEFORE_S
-            staged.result_s = min(known_s, staged.result_s or known_s)
+            recorded.result_s = min(known_s, recorded.result_s or known_s)
         if wallet not in self.wallets():
-            self.shadows += [
-                Shadow(at_s, staged.task_id, wallet, status, replicate)
+            self.unrecorded_workers += [
+                UnrecordedWorker(at_s, recorded.task_id, wallet, status, replicate)
                 for status, at_s in history.items()
                 if status == "CREATED" or status not in SET_BY_SCHEDULER
             ]
 
-    def _fact(self, name: str, staged: StagedTask) -> float | None:
+    def _fact(self, name: str, recorded: RecordedTask) -> float | None:
         """Return an instant that the facts give for a task."""
-        at_s = self.facts.get(name, {}).get(staged.task_id[:10])
+        at_s = self.facts.get(name, {}).get(recorded.task_id[:10])
         return None if at_s is None else self.start_s + float(at_s)
 
-    def _completion_pushed_s(self, staged: StagedTask) -> float:
+    def _completion_pushed_s(self, recorded: RecordedTask) -> float:
         for event in self.events:
             frame = event.get("sockjs", "")
-            if "PLEASE_COMPLETE" in frame and staged.task_id in frame:
+            if "PLEASE_COMPLETE" in frame and recorded.task_id in frame:
                 return self.start_s + float(event["t"])
         return float("inf")
 
-    def _finish_elsewhere(self, staged: StagedTask, began_s: float) -> None:
+    def _finish_elsewhere(self, recorded: RecordedTask, began_s: float) -> None:
         """Run a task whose requests are in no recording to its end, in three seconds."""
         wallet = next(iter(self.wallets()))
-        staged.contributions[wallet] = OnChain(began_s + 0.9, began_s + 1.4)
-        staged.consensus_s, staged.result_s = began_s + 0.9, began_s + 2
-        staged.finalized_s = began_s + 2.5
+        recorded.contributions[wallet] = OnChain(began_s + 0.9, began_s + 1.4)
+        recorded.consensus_s, recorded.result_s = began_s + 0.9, began_s + 2
+        recorded.finalized_s = began_s + 2.5
         view = {"resultLink": "somewhere"}
         for number, status in enumerate(UNTIL_CONTRIBUTING):
-            self._shadow(began_s + number / 100, staged, wallet, status, view)
+            self._add_unrecorded(began_s + number / 100, recorded, wallet, status, view)
         for number, status in enumerate(AFTER_CONTRIBUTING):
-            self._shadow(began_s + 1 + number / 3, staged, wallet, status, view)
+            self._add_unrecorded(began_s + 1 + number / 3, recorded, wallet, status, view)
 
     def _give_beside(self, task_id: str, wallet: str, at_s: float) -> None:
         """Have a wallet given a task that it does nothing about."""
         grant = {"chainTaskId": task_id}
-        staged = StagedTask(task_id, _deal(grant, None, self.start_s), 0, at_s - 0.05)
-        self.tasks[task_id] = staged
-        self._shadow(at_s, staged, wallet, "CREATED", {})
+        recorded = RecordedTask(task_id, _deal(grant, None, self.start_s), 0, at_s - 0.05)
+        self.tasks[task_id] = recorded
+        self._add_unrecorded(at_s, recorded, wallet, "CREATED", {})
 
-    def _shadow(
-        self, at_s: float, staged: StagedTask, wallet: str, status: str, view: Mapping[str, Any]
+    def _add_unrecorded(
+        self, at_s: float, recorded: RecordedTask, wallet: str, status: str, view: Mapping[str, Any]
     ) -> None:
-        self.shadows.append(Shadow(at_s, staged.task_id, wallet, status, view))
+        self.unrecorded_workers.append(
+            UnrecordedWorker(at_s, recorded.task_id, wallet, status, view)
+        )
 
     def _consensus_block(self, told: Mapping[str, tuple[float, Mapping[str, Any]]]) -> int:
         for event in self.events:

@@ -59,7 +59,7 @@ def digest_of(task_id: str) -> str:
 
 
 @dataclass
-class StagedChain:
+class ScriptedChain:
     """The tasks of a script, and how far each has come."""
 
     script: Script
@@ -152,10 +152,10 @@ class StagedChain:
         )
 
 
-class StagedHub(Hub):
-    """Reads the staged chain."""
+class ScriptedHub(Hub):
+    """Reads the scripted chain."""
 
-    chain: StagedChain
+    chain: ScriptedChain
 
     def client_version(self) -> str:
         return "replay"
@@ -193,12 +193,12 @@ class StagedHub(Hub):
         return self.chain.describe(task_id, profile)
 
 
-def gateway_class(chain: StagedChain) -> type[ChainGateway]:
+def gateway_class(chain: ScriptedChain) -> type[ChainGateway]:
     """Return a gateway on that chain: its checks and reads are the real ones, its outbox is not."""
 
-    class StagedGateway(ChainGateway):
+    class ScriptedGateway(ChainGateway):
         def _hub(self) -> Hub:
-            hub = StagedHub(self.configuration, "", WALLET)
+            hub = ScriptedHub(self.configuration, "", WALLET)
             hub.chain = chain
             return hub
 
@@ -229,7 +229,7 @@ def gateway_class(chain: StagedChain) -> type[ChainGateway]:
         async def forget(self, task_id: str) -> None:
             pass
 
-    return StagedGateway
+    return ScriptedGateway
 
 
 class NoContainers(EngineContainers):
@@ -252,7 +252,7 @@ class NoContainers(EngineContainers):
 class ScriptedSlot:
     """Plays a compute process."""
 
-    chain: StagedChain
+    chain: ScriptedChain
     root: Path
     orders: Channel
     outcomes: Channel

@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.unit.helpers import fake_npm
 
 from iexworker.errors import SandboxError
 from iexworker.sandbox.network import npm
 from iexworker.sandbox.network.npm import Package
+from tests.unit.helpers import fake_npm
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.unit.helpers import fake_npm
 
 from iexworker.errors import SandboxError
 from iexworker.sandbox.network import tools
+from tests.unit.helpers import fake_npm
 
 FETCH = [sys.executable, "-m", "iexworker.sandbox.network.tools"]
 

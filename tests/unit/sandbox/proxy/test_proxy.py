@@ -21,7 +21,7 @@ from iexworker.sandbox.proxy.proxy import ResultProxy
 from iexworker.sandbox.proxy.routes import config_routes, proxy_routes
 from iexworker.sandbox.scheduler.interfaces import ChainTaskStatus
 from iexworker.sandbox.scheduler.models import ZERO_ADDRESS, Deal, Profile
-from tests.helpers.sandbox_pool import NOW_S, Chain, Clock, chain_task, task_of
+from tests.helpers.sandbox_pool import NOW_S, FakeClock, PoolChain, chain_task, task_of
 
 DEAL = Deal("0x" + "de" * 32, 1, "0x0", "DOCKER", "app", "", ZERO_ADDRESS, 300_000, NOW_S, 0, 1)
 TASK = task_of(DEAL.deal_id)
@@ -49,7 +49,7 @@ def archive(result: bytes = RESULT) -> bytes:
     return buffer.getvalue()
 
 
-class OwnedChain(Chain):
+class OwnedChain(PoolChain):
     """The chain, with a deal whose workerpool has an owner."""
 
     owner = address(OWNER)
@@ -60,7 +60,7 @@ class Bench:
 
     def __init__(self, folder: Path, profile: str = "9") -> None:
         self.folder = folder
-        self.clock = Clock()
+        self.clock = FakeClock()
         self.chain = OwnedChain(self.clock)
         self.chain.deals = [(1, DEAL)]
         self.chain.tasks[TASK] = chain_task(DEAL.deal_id)

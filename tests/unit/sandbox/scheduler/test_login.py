@@ -11,7 +11,7 @@ from Crypto.Hash import keccak
 
 from iexworker.sandbox.scheduler import login as module
 from iexworker.sandbox.scheduler.login import Login, session_id
-from tests.helpers.sandbox_pool import Clock
+from tests.helpers.sandbox_pool import FakeClock
 
 KEY = PrivateKey(bytes.fromhex("4c0883a69102937d6231471b5dbb6204fe5129617082792ae468d01a3f362318"))
 ADDRESS = "0x2c7536e3605d9c16a7a3d7b1898e529396a65c23"
@@ -66,7 +66,7 @@ def test_the_vectors_of_3_2_log_in(challenge: str, r: str, s: str, v: str) -> No
 
 
 def test_a_challenge_is_44_characters_of_base64_and_stays_for_five_minutes() -> None:
-    clock = Clock()
+    clock = FakeClock()
     login = Login(clock, "9.2.1")
     first = login.challenge(ADDRESS)
     assert first is not None
@@ -79,7 +79,7 @@ def test_a_challenge_is_44_characters_of_base64_and_stays_for_five_minutes() -> 
 
 
 def test_a_login_uses_the_challenge_up_and_a_failed_one_does_not() -> None:
-    login = Login(Clock(), "9.2.1")
+    login = Login(FakeClock(), "9.2.1")
     challenge = login.challenge(ADDRESS)
     assert login.token(ADDRESS, "0x" + "00" * 65) is None
     assert login.token(ADDRESS, "0x1234") is None
@@ -89,7 +89,7 @@ def test_a_login_uses_the_challenge_up_and_a_failed_one_does_not() -> None:
 
 
 def test_a_token_has_the_claims_of_3_3() -> None:
-    clock = Clock()
+    clock = FakeClock()
     token = logged_in(Login(clock, "9.2.1"))
     head, body, _ = (one + "=" * (-len(one) % 4) for one in token.split("."))
     assert json.loads(base64.urlsafe_b64decode(head)) == {"alg": "HS256"}
@@ -103,7 +103,7 @@ def test_a_token_has_the_claims_of_3_3() -> None:
 
 
 def test_a_second_login_gives_the_same_token_even_when_it_has_expired() -> None:
-    clock = Clock()
+    clock = FakeClock()
     login = Login(clock, "9.2.1")
     token = logged_in(login)
     assert login.wallet(token) == ADDRESS
@@ -117,7 +117,7 @@ def test_a_second_login_gives_the_same_token_even_when_it_has_expired() -> None:
 
 
 def test_a_token_of_another_process_is_unknown() -> None:
-    clock = Clock()
+    clock = FakeClock()
     token = logged_in(Login(clock, "9.2.1"))
     login = Login(clock, "9.2.1")
     logged_in(login)
@@ -126,7 +126,7 @@ def test_a_token_of_another_process_is_unknown() -> None:
 
 
 def test_an_address_that_is_not_on_the_list_gets_nothing_its_case_counting() -> None:
-    login = Login(Clock(), "9.2.1", frozenset((ADDRESS,)))
+    login = Login(FakeClock(), "9.2.1", frozenset((ADDRESS,)))
     assert login.challenge(ADDRESS) is not None
     assert login.challenge(ADDRESS.upper()) is None
     assert login.token(OTHER, "0x") is None

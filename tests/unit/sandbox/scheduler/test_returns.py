@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.helpers.returning_workers import Absence, Case, Return, Row, cases
+from tests.unit.helpers.returning_workers import Absence, Case, ReturnRun, Row, cases
 
 QUICK, LOST, RESTART = Absence.QUICK, Absence.LOST, Absence.RESTART
 LATE, OVERDUE = Absence.LATE, Absence.OVERDUE
@@ -264,12 +264,12 @@ TRAPS = [
 
 @pytest.mark.parametrize("case", cases(TABLE), ids=str)
 def test_a_worker_that_returns_is_answered_as_the_table_says(case: Case, tmp_path: Path) -> None:
-    Return(case, tmp_path).play()
+    ReturnRun(case, tmp_path).play()
 
 
 @pytest.mark.parametrize("case", cases(TRAPS), ids=str)
 def test_a_trap_is_where_the_spec_says(case: Case, tmp_path: Path) -> None:
-    Return(case, tmp_path).play()
+    ReturnRun(case, tmp_path).play()
 
 
 def test_no_two_cases_have_one_name() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.helpers.returning_workers import Absence, Case, Return, Row, cases
+from tests.unit.helpers.returning_workers import Absence, Case, ReturnRun, Row, cases
 
 QUICK, LOST, RESTART = Absence.QUICK, Absence.LOST, Absence.RESTART
 OVERDUE = Absence.OVERDUE
@@ -247,14 +247,14 @@ TOO_LATE = [
 def test_a_worker_that_returns_to_others_is_answered_as_the_table_says(
     case: Case, tmp_path: Path
 ) -> None:
-    Return(case, tmp_path).play()
+    ReturnRun(case, tmp_path).play()
 
 
 @pytest.mark.parametrize("case", cases(TOO_LATE), ids=str)
 def test_a_worker_that_returns_too_late_is_answered_as_the_table_says(
     case: Case, tmp_path: Path
 ) -> None:
-    Return(case, tmp_path).play()
+    ReturnRun(case, tmp_path).play()
 
 
 def test_no_two_cases_have_one_name() -> None:

@@ -52,8 +52,8 @@ def publish_shell(stage: Stage) -> str:
     return full
 
 
-class Crowd:
-    """One stage, one worker, tasks by name."""
+class TaskBatch:
+    """Tasks by name, bought on one network for one worker."""
 
     def __init__(self, stage: Stage, files_url: str) -> None:
         self.stage = stage
