@@ -20,7 +20,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--tasks", type=int, default=200, help="how many tasks a soak has")
     parser.add_argument("--profile", choices=("8", "9"), default="9", help="of a soak")
-    parser.add_argument("--table", action="store_true", help="fill docs/reliability.md instead")
+    parser.add_argument("--table", action="store_true", help="fill docs/reliability/table.md")
     parser.add_argument("--only", default="", help="of the table: trials whose name holds this")
     parser.add_argument("--hours", type=float, default=2.0, help="begin no trial after these")
     options = parser.parse_args()

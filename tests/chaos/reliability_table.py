@@ -1,4 +1,4 @@
-"""Runs every trial and writes the table of docs/reliability.md; goes on where it was stopped."""
+"""Runs every trial and writes docs/reliability/table.md; goes on where it was stopped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.chaos.trials import PROFILES, Row, Trial, all_trials, run
 ROOT = Path(__file__).parents[2]
 STATE = ROOT / ".cache" / "reliability.json"
 LOGS = ROOT / ".cache" / "reliability"
-DOCUMENT = ROOT / "docs" / "reliability.md"
+DOCUMENT = ROOT / "docs" / "reliability" / "table.md"
 BEGIN, END = "<!-- table: scripts/soak --table -->", "<!-- end of table -->"
 SAID_LENGTH = 110
 LANES = 2

@@ -18,10 +18,10 @@ from tests.mutation.mutant_runner import ROOT, STATE, TESTS, MutantRunner, Outco
 from tests.mutation.mutants import Mutant
 from tests.mutation.report import Tried
 
-DOCUMENT = ROOT / "docs" / "reliability.md"
+DOCUMENT = ROOT / "docs" / "reliability" / "mutants.md"
 REASONS = ROOT / "tests" / "mutation" / "survivors.toml"
 SAMPLE = 400
-"""How many mutants docs/reliability.md tells of."""
+"""How many mutants docs/reliability/mutants.md tells of."""
 TESTED = ("iexworker", "tests/helpers", "tests/unit", "tests/conftest.py", "tests/mutation")
 
 

@@ -1,4 +1,4 @@
-"""The section "Mutation testing" of docs/reliability.md, and the reasons of survivors."""
+"""What docs/reliability/mutants.md says of the last run, and the reasons of survivors."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from tests.unit.helpers.web_worker import WebWorker
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "systemd" / "iexworker.service"
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "reliability").glob("*.md")])
 GRACE_S = model.load({}, config_dirs=()).settings.shutdown_grace_s
 EXIT_CODES = {code for name, code in vars(errors).items() if name.startswith("EXIT_")}
 HOPELESS = {errors.EXIT_REFUSED, errors.EXIT_CONFIG}

@@ -1,4 +1,4 @@
-"""What docs/reliability.md says about the mutants of scripts/mutate."""
+"""What docs/reliability/mutants.md says about the mutants of scripts/mutate."""
 
 from __future__ import annotations
 
