@@ -19,10 +19,10 @@ from typing import Any
 
 import docker
 import pytest
-from liveworker import eventually
 
 from iexworker.errors import EXIT_UNAVAILABLE
 from iexworker.sandbox import image
+from tests.helpers.live_worker import eventually
 
 CHECKOUT = Path(__file__).parents[2]
 BUILT_FROM = ("iexworker", "setup.py", "pyproject.toml", "README.md", "LICENSE")
