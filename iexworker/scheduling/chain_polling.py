@@ -1,7 +1,7 @@
-"""Looks at the chain for each task, as often as its state calls for.
+"""Polls the chain for each task, as often as its state calls for.
 
-What the scheduler pushes makes nearly every look superfluous; a push that never came is what the
-looks are for (docs/spec/04, H4), and a reveal that waits for the own node (H12).
+Pushes of the scheduler make nearly every look superfluous. The looks find what a push that never
+came should have told (docs/spec/04, H4), and let a reveal go that waits for our own node (H12).
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ SLOW_S = 15.0
 """Between two looks at a task whose next word is the scheduler's."""
 REVEALED_S = 5.0
 """The same once it is revealed: a missed request to upload may be two minutes old (H31)."""
+FIRST_S = 1.0
+"""The first pause after a start or a reconnect; each further one doubles."""
 
 
 def look_every_s(replicate: Replicate, block_time_s: float) -> float:
@@ -38,10 +40,19 @@ class ChainPoller:
         replicates: Mapping[str, Replicate],
         observe: Callable[[str], None],
         block_time_s: float,
+        returned_s: Callable[[], float],
+        push_timeout_ends_s: Callable[[str], float],
     ) -> None:
+        """Take the replicates, whom to ask for a look, and two monotonic instants.
+
+        `returned_s` is when the scheduler was reached again last; `push_timeout_ends_s` until when
+        a push for a task is waited for.
+        """
         self._replicates = replicates
         self._observe = observe
         self._block_time_s = block_time_s
+        self._returned_s = returned_s
+        self._push_timeout_ends_s = push_timeout_ends_s
         self._looked_s: dict[str, float] = {}
 
     async def run(self) -> None:
@@ -56,7 +67,14 @@ class ChainPoller:
             task: seen for task, seen in self._looked_s.items() if task in self._replicates
         }
         for task_id, replicate in list(self._replicates.items()):
-            pause_s = look_every_s(replicate, self._block_time_s)
-            if now_s - self._looked_s.setdefault(task_id, now_s) >= pause_s:
+            looked_s = self._looked_s.setdefault(task_id, now_s)
+            if self._is_due(task_id, replicate, looked_s, now_s):
                 self._looked_s[task_id] = now_s
                 self._observe(task_id)
+
+    def _is_due(self, task_id: str, replicate: Replicate, looked_s: float, now_s: float) -> bool:
+        if looked_s <= self._push_timeout_ends_s(task_id) < now_s:
+            return True  # an earlier look was too early to act on what it saw
+        # Each look after a return doubles the time since then, and so the next pause.
+        since_return_s = max(looked_s - self._returned_s(), FIRST_S)
+        return now_s - looked_s >= min(look_every_s(replicate, self._block_time_s), since_return_s)

@@ -98,6 +98,8 @@ class TaskLoop:
                 self.runner.replicates,
                 self.effects.observe,
                 self._gateway.configuration.block_time_s,
+                lambda: self._connection.returned_s,
+                self._push_timeout_ends_s,
             ),
             Demand(self._market()),
             Transactions(self._gateway, self.runner),
@@ -192,6 +194,9 @@ class TaskLoop:
         async for replicate in contributions.search(self.runner.replicates.keys()):
             self._adopt(replicate)
         self._parts.journal.set_rebuilt(self._gateway.key, nonce)
+
+    def _push_timeout_ends_s(self, task_id: str) -> float:
+        return self.runner.push_timeout(task_id).ends_s(self._connection.returned_s)
 
     def _count_error(self) -> None:
         self._journal_errors += 1

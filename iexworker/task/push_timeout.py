@@ -1,4 +1,4 @@
-"""How long the scheduler gets to push what follows, before the chain alone is gone by."""
+"""How long to wait for a push before acting on chain state alone."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ MISSED_PATIENCE_S = 5.0
 
 @dataclass(slots=True)
 class PushTimeout:
-    """What the waiting of one replicate depends on; all instants are monotonic seconds.
+    """What one replicate's wait depends on; all instants are monotonic seconds.
 
-    Nothing is pushed twice: what fell into an absence, or follows from a status that was known
-    before it was told, has been pushed. Only the next word of the scheduler shows that it is
-    heard again.
+    The scheduler pushes nothing twice: a push sent while we were offline, or for a status that the
+    scheduler already had, is not repeated. Only the next message shows that we hear it again.
     """
 
     moved_s: float
@@ -39,9 +38,13 @@ class PushTimeout:
             elif event.kind is AnswerKind.ALREADY:
                 self.known_s = now_s
 
-    def is_over(self, now_s: float, returned_s: float) -> bool:
-        """Tell whether to wait no longer; `returned_s` is when the last absence ended."""
+    def ends_s(self, returned_s: float) -> float:
+        """Return until when to wait; `returned_s` is when the last absence ended."""
         missed_s = max(returned_s, self.known_s)
         if missed_s > self.heard_s:
-            return now_s - max(missed_s, self.moved_s) > MISSED_PATIENCE_S
-        return now_s - self.moved_s > PUSH_PATIENCE_S
+            return max(missed_s, self.moved_s) + MISSED_PATIENCE_S
+        return self.moved_s + PUSH_PATIENCE_S
+
+    def is_over(self, now_s: float, returned_s: float) -> bool:
+        """Tell whether to wait no longer."""
+        return now_s > self.ends_s(returned_s)

@@ -114,7 +114,13 @@ class SchedulingHarness:
         self.allowed.set()
         self.sweeper = Sweeper(self.docker, lambda: self.journal.replicates(self.gateway.key))
         self.runner = Runner(self.journal, self.gateway.key, self._make_effects, lambda: None)
-        self.poller = ChainPoller(self.runner.replicates, self.effects.observe, 1.0)
+        self.poller = ChainPoller(
+            self.runner.replicates,
+            self.effects.observe,
+            1.0,
+            lambda: 0.0,
+            lambda task_id: self.runner.push_timeout(task_id).ends_s(0.0),
+        )
         before = asyncio.all_tasks()
         loops = (self._work(), self._mine(), self.sweeper.run())
         self._life = [asyncio.create_task(loop) for loop in loops]
