@@ -227,7 +227,11 @@ class Steps:
             raise Trouble(Blame.OURS, f"inputs cannot be had again: {error}") from None
 
     def _computed(self, run: Run) -> StepOutcome:
-        """Return what profile 8 or 9 reports of a run and its post-compute (section 12)."""
+        """Return what profile 8 or 9 reports of a run and its post-compute (section 12).
+
+        An app that succeeds and leaves no usable result fails in both: no scheduler takes the
+        CONTRIBUTE_FAILED that would follow in profile 9, and the cause would be lost.
+        """
         tolerant = self._order.profile is Profile.V9
         cause, message = app.cause(run), run.reason
         result: output.Result | None = None
@@ -235,8 +239,11 @@ class Steps:
             try:
                 result = output.post_compute(self._folder, self._task)
             except output.PostComputeFailed as error:
-                if not tolerant:
-                    return self._outcome(run, cause=error.cause, message=str(error))
+                if cause is None:
+                    exit_code = run.exit_code if tolerant else None
+                    return self._outcome(
+                        run, cause=error.cause, message=str(error), exit_code=exit_code
+                    )
                 message = f"{message} {error.cause}: {error}".strip()
         if cause is not None:
             message = f"{cause} {message}".strip()

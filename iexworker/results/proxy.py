@@ -193,15 +193,15 @@ def upload_and_link(
     """
     if description.has_callback:
         return link_text("ethereum", description.callback)
-    storage = description.params.storage_provider
     if _is_tee(description, upload.profile):
-        if storage == "dropbox":
+        if description.params.storage_provider == "dropbox":
             return link_text("dropbox", f"/results/{upload.task_id}")
-        found = proxy.ipfs_hash(upload.task_id) if storage == "ipfs" else None
+        found = proxy.ipfs_hash(upload.task_id)
         return "" if found is None else link_text("ipfs", f"/ipfs/{found}")
+    # The proxy puts every standard result on IPFS, whatever provider the deal names: the link says
+    # where it is (docs/decisions/0019-a-stored-result-has-a-link.md).
     stored = _store(proxy, upload, new_token, lambda: wait(BLOCKS_BETWEEN_TRIES * block_time_s))
-    # Upstream uploads whatever the provider is, and then has no link for any but IPFS.
-    return link_text("ipfs", f"/ipfs/{stored}") if storage == "ipfs" else ""
+    return link_text("ipfs", f"/ipfs/{stored}")
 
 
 def _is_tee(description: TaskDescription, profile: Profile) -> bool:

@@ -34,7 +34,7 @@ CAUSES_IN_WORDS: Mapping[str, str] = {
     "TEE_NOT_SUPPORTED": "the task needs an enclave, which this worker has not",
     "WORKERPOOL_AUTHORIZATION_NOT_FOUND": "the contract would not take the grant's authorisation",
     "DETERMINISM_HASH_NOT_FOUND": "the computation left no result that could be contributed",
-    "RESULT_LINK_MISSING": "the result has no link that could go on the chain",
+    "RESULT_LINK_MISSING": "the result proxy has not taken the result, or has none to link to",
 }
 """Causes (docs/spec/04, section 1.5) that `scheduling` reports by itself, in words for an operator.
 

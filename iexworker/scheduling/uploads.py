@@ -88,10 +88,9 @@ class Uploads:
         finally:
             proxy.close()
         if not link:
-            # The protocol has a link for results on IPFS only: the requester is to blame.
             log.warning(
-                "result stored, and no link to it",
-                extra={"task": replicate.task_id, "storage_provider": params.storage_provider},
+                "no link: the result proxy has no result of this task from the enclave",
+                extra={"task": replicate.task_id, "proxy": url},
             )
         return link
 

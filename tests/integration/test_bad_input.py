@@ -31,12 +31,7 @@ RUN: Way = (*READY, "COMPUTING")
 REVEALED: Way = ("CONTRIBUTING", "CONTRIBUTED", "REVEALING", "REVEALED")
 PAID: Way = (*REVEALED, "RESULT_UPLOADING", "RESULT_UPLOADED", "COMPLETING", "COMPLETED")
 NOTHING_TO_CONTRIBUTE: Way = ("CONTRIBUTING", "ABORTED UNKNOWN", "CONTRIBUTE_FAILED refused")
-# The proxy has the result, so the scheduler does not believe in the failure; what is revealed is
-# kept until the task has ended on the chain.
-NO_LINK: Way = (
-    *(*RUN, "COMPUTED", *REVEALED, "RESULT_UPLOADING"),
-    *(f"{status} refused" for status in ("RESULT_UPLOAD_FAILED", "COMPLETING", "COMPLETED")),
-)
+COMPLETED: Way = (*RUN, "COMPUTED", *PAID)
 NO_IMAGE: Way = (
     *STARTED,
     "APP_DOWNLOADING",
@@ -61,13 +56,13 @@ def given_up(cause: str) -> Way:
     return (*PULLED, "DATA_DOWNLOADING", f"DATA_DOWNLOAD_FAILED {cause}", "ABORTED UNKNOWN")
 
 
-def no_result(exit_code: str = "") -> Way:
-    """The way of profile 9 for a computation without a result."""
-    return (*RUN, f"COMPUTED {exit_code}".strip(), *NOTHING_TO_CONTRIBUTE)
+def no_result(exit_code: str) -> Way:
+    """The way of profile 9 for an app that failed and left no result."""
+    return (*RUN, f"COMPUTED {exit_code}", *NOTHING_TO_CONTRIBUTE)
 
 
 def failed(cause: str) -> Way:
-    """The way of profile 8 for a computation without a result."""
+    """The way of a computation without a result."""
     return (*RUN, f"COMPUTE_FAILED {cause}", "ABORTED UNKNOWN")
 
 
@@ -112,18 +107,14 @@ def params(text: str) -> Callable[[TaskBatch], Mapping[str, Any]]:
 
 # Those that take longest come first.
 CASES: Mapping[str, Case] = {
-    "params that are broken JSON": Case(
-        params('{"iexec_args": "x'), NO_LINK, "storage_provider=None"
-    ),
+    "params that are broken JSON": Case(params('{"iexec_args": "x'), COMPLETED, "/ipfs/"),
     "params with an unknown key": Case(
-        params('{"iexec_args": "x", "colour": "red"}'), NO_LINK, "storage_provider=None"
+        params('{"iexec_args": "x", "colour": "red"}'), COMPLETED, "/ipfs/"
     ),
     "params of a wrong type": Case(
-        params('{"iexec_input_files": "http://a/b"}'), NO_LINK, "storage_provider=None"
+        params('{"iexec_input_files": "http://a/b"}'), COMPLETED, "/ipfs/"
     ),
-    "params without a storage provider": Case(
-        params('{"iexec_args": "x"}'), NO_LINK, "RESULT_LINK_MISSING"
-    ),
+    "params without a storage provider": Case(params('{"iexec_args": "x"}'), COMPLETED, "/ipfs/"),
     "app that never ends": Case(
         lambda batch: {"params": batch.params("sleep=600"), "category": SHORT_CATEGORY},
         no_result("exit=-1"),
@@ -173,39 +164,33 @@ CASES: Mapping[str, Case] = {
     ),
     "app without computed.json": Case(
         arguments("nocomputed"),
-        no_result(),
-        "the app has written none",
         failed("POST_COMPUTE_SEND_COMPUTED_FILE_FAILED"),
+        "the app has written none",
     ),
     "app with a broken computed.json": Case(
         arguments("brokencomputed"),
-        no_result(),
-        "computed.json: Expecting value",
         failed("POST_COMPUTE_COMPUTED_FILE_NOT_FOUND"),
+        "computed.json: Expecting value",
     ),
     "result path of the host": Case(
         arguments("outside"),
-        no_result(),
-        "'/etc/passwd': nothing is there",
         failed("POST_COMPUTE_RESULT_DIGEST_COMPUTATION_FAILED"),
+        "'/etc/passwd': nothing is there",
     ),
     "result path that climbs out": Case(
         script(f"{GOOD_RESULT}; sed -i s:/r:/../../order.json: computed.json"),
-        no_result(),
-        "leads out of the output",
         failed("POST_COMPUTE_RESULT_DIGEST_COMPUTATION_FAILED"),
+        "leads out of the output",
     ),
     "result file with a name of 32 characters": Case(
         script(f"{GOOD_RESULT}; touch {'n' * 32}"),
-        no_result(),
-        "is longer than 31 characters",
         failed("POST_COMPUTE_TOO_LONG_RESULT_FILE_NAME"),
+        "is longer than 31 characters",
     ),
     "app without callback data": Case(
         lambda batch: {"params": batch.params("x"), "callback": "receiver"},
-        no_result(),
-        "the deal has a callback and computed.json no callback-data",
         failed("POST_COMPUTE_RESULT_DIGEST_COMPUTATION_FAILED"),
+        "the deal has a callback and computed.json no callback-data",
     ),
     "encrypted result without an enclave": Case(
         lambda batch: {"params": batch.params(iexec_result_encryption=True)},
@@ -298,7 +283,7 @@ def test_nothing_is_left_of_them_and_a_good_task_completes(
     batch = batches[profile]
     batch.buy(LAST)
     batch.ended(LAST)
-    assert batch.way(LAST) == [*RUN, "COMPUTED", *PAID]
+    assert batch.way(LAST) == list(COMPLETED)
     batch.worker.at_rest()
     assert not batch.worker.lines("Traceback")
     assert batch.worker.stop() == 0

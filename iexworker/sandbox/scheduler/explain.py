@@ -51,7 +51,7 @@ _CAUSES = {
     "31 characters at most",
     "TASK_DESCRIPTION_INVALID": "the deal's params ask for what this worker cannot do",
     "TEE_NOT_SUPPORTED": "the deal's tag asks for an enclave, which the worker has not",
-    "RESULT_LINK_MISSING": "the deal's params name no iexec_result_storage_provider",
+    "RESULT_LINK_MISSING": "the result proxy has no result to link to",
     "STAKE_TOO_LOW": "the worker's stake is too low for the deal's price",
 }
 

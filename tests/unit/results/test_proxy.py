@@ -209,12 +209,12 @@ def test_a_standard_result_is_uploaded_and_linked(
     assert server.requests[1].headers["authorization"] == "jwt"
 
 
-def test_a_standard_result_for_another_provider_is_uploaded_without_a_link(
-    server: ScriptedServer, proxy: ResultProxy, archive: Path
+@pytest.mark.parametrize("storage", ["ipfs", "dropbox", "IPFS", "s3", "", None])
+def test_a_standard_result_has_its_link_on_ipfs_whatever_provider_the_deal_names(
+    server: ScriptedServer, proxy: ResultProxy, archive: Path, storage: str | None
 ) -> None:
-    for storage in ("dropbox", None):
-        assert link_of(proxy, upload_of(archive), description(storage)) == ""
-    assert len(server.calls(RESULTS)) == 4  # each upload and its token
+    assert link_of(proxy, upload_of(archive), description(storage)) == LINK
+    assert [f"{sent.method} {sent.path}" for sent in server.requests] == [TOKEN, RESULTS, FIND]
 
 
 def test_a_callback_needs_no_upload(
@@ -234,7 +234,7 @@ def test_the_result_of_an_enclave_is_only_looked_up(
     assert link_of(proxy, upload, description(tee=tee)) == LINK
     dropbox = f'{{ "storage": "dropbox", "location": "/results/{TASK}" }}'
     assert link_of(proxy, upload, description("dropbox", tee=tee)) == dropbox
-    assert link_of(proxy, upload, description(None, tee=tee)) == ""
+    assert link_of(proxy, upload, description(None, tee=tee)) == LINK
     server.on(FIND, Reply(404))
     assert link_of(proxy, upload, description(tee=tee)) == ""
     assert server.calls("POST") == []
