@@ -27,7 +27,7 @@ def measure(network: Network, worker: Worker) -> Mapping[str, float]:
         end_s = _status_s(worker, task, "COMPLETED")
         if number == 0:  # it pulled the image, which the others find
             continue
-        grant_s = worker.wait_event("task granted", task=task)
+        grant_s = worker.wait_event("grant journalled", task=task)
         computed_s = _status_s(worker, task, "COMPUTED")
         computing.append(computed_s - _status_s(worker, task, "COMPUTING"))
         computed.append(computed_s - grant_s)

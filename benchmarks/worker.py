@@ -44,6 +44,7 @@ class Worker:
             "IEXEC_WORKER_PORT": str(self.port),
             "IEXEC_WORKER_OVERRIDE_AVAILABLE_CPU_COUNT": str(SLOTS),
             "IEXWORKER_LOG_JSON": "true",
+            "LOGGING_LEVEL_COM_IEXEC_WORKER": "DEBUG",
             "IEXWORKER_SHUTDOWN_GRACE": "PT5S",
         }
         with self._log.open("wb") as output:

@@ -176,6 +176,8 @@ def _wait(take: Callable[[], T], deadline: float) -> T:
             if time.monotonic() >= deadline:
                 raise
             if not told:
-                log.info("waiting for another worker to end", extra={"reason": str(error)})
+                # What to do about it fits only when the wait is over.
+                holder = str(error).partition(";")[0]
+                log.info("waiting for another worker to end", extra={"reason": holder})
                 told = True
             time.sleep(_RETRY_S)

@@ -1,9 +1,11 @@
 """One event a line: time, level, role, a fixed text, then its facts as key=value, or JSON.
 
 A caller writes `log.info("image pulled", extra={"task": task_id, "seconds": 1.2})`: the text is
-the same for the same event everywhere, what differs is in the facts. No text from outside can
-forge a line, since line ends are escaped; only a traceback and the fact `text_block` (the developer
-log of docs/spec/08, 7.3) follow their line as they are. Secrets are never a fact.
+the same for the same event everywhere, what differs is in the facts; one that is None is left out.
+What explains a failure is the fact `error` (an exception, or what a peer said) or `reason` (our own
+words). No text from outside can forge a line, since line ends are escaped; only a traceback and the
+fact `text_block` (the developer log of docs/spec/08, 7.3) follow their line as they are. Secrets
+are never a fact.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,11 +26,12 @@ OFF = logging.CRITICAL + 10
 """A level above every event."""
 
 _JAVA_LEVELS = {"TRACE": logging.DEBUG, "FATAL": logging.CRITICAL, "OFF": OFF}
-_NOISY = ("asyncio", "docker", "filelock", "gunicorn", "requests", "urllib3", "web3")
+_NOISY = ("asyncio", "docker", "filelock", "gunicorn", "requests", "rlp", "urllib3", "web3")
 _NO_FACTS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "text_block"}
 _NEEDS_QUOTES = re.compile(r'[\s"=\\\x00-\x1f\x7f-\x9f\u2028\u2029]')
 _LINE_ENDS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LOCK_PATIENCE_S = 0.05
+_task: ContextVar[str] = ContextVar("task", default="")
 
 
 def level_number(name: str) -> int:
@@ -63,9 +67,26 @@ def setup(
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
 
 
+@contextlib.contextmanager
+def about(task_id: str) -> Iterator[None]:
+    """Give every event of this thread the fact `task`, until the block ends."""
+    token = _task.set(task_id)
+    try:
+        yield
+    finally:
+        _task.reset(token)
+
+
 def facts_of(record: logging.LogRecord) -> dict[str, Any]:
-    """Return what the caller gave in `extra`, in its order."""
-    return {key: value for key, value in vars(record).items() if key not in _NO_FACTS}
+    """Return what the caller gave in `extra`, in its order, after the task of `about`."""
+    own = {
+        key: value
+        for key, value in vars(record).items()
+        if key not in _NO_FACTS and value is not None
+    }
+    # The developer log names its task in the words that upstream uses.
+    is_plain = "task" not in own and not hasattr(record, "text_block")
+    return {"task": _task.get(), **own} if _task.get() and is_plain else own
 
 
 def _instant(record: logging.LogRecord) -> str:

@@ -173,8 +173,8 @@ class Hub:
 
         Three round trips when all goes well. Raises `ChainError` when a step stays empty.
         """
-        task = self._retried(lambda: self._known(self.task(task_id), "task", task_id))
-        return self._retried(lambda: self._described(task, profile))
+        task = self._retried(task_id, lambda: self._known(self.task(task_id), "task", task_id))
+        return self._retried(task_id, lambda: self._described(task, profile))
 
     def oldest_block(self) -> int:
         """Return a block before which no task that has not ended yet can have begun.
@@ -221,6 +221,17 @@ class Hub:
                 return logs[-1]
         return None
 
+    def reward_nrlc(self, task_id: str, since_block: int) -> int | None:
+        """Return what the end of a task has paid this wallet, None while none is found.
+
+        The contract's `TaskFinalize` and `Reward`, both in the transaction that ends the task.
+        """
+        end = self.event(ActionKind.CONTRIBUTE_AND_FINALIZE, task_id, since_block)
+        if end is None or end.block_number is None:
+            return None
+        paid = self.logs([receipts.REWARD], end.block_number, end.block_number)
+        return receipts.reward_nrlc(paid, task_id, self.wallet)
+
     def logs(self, topics: Sequence[str | None], first: int, last: int) -> list[Log]:
         """Return the hub's events between two blocks, both included."""
         found = self.rpc.call(
@@ -264,12 +275,13 @@ class Hub:
             )
         return found
 
-    def _retried(self, read: Callable[[], _Found]) -> _Found:
+    def _retried(self, task_id: str, read: Callable[[], _Found]) -> _Found:
         for left in range(DESCRIPTION_TRIES - 1, 0, -1):
             try:
                 return read()
             except ChainError as error:
-                log.info("chain read failed, trying again", extra={"left": left, "why": str(error)})
+                facts = {"task": task_id, "error": str(error), "tries_left": left}
+                log.info("task not read from the chain, trying again", extra=facts)
                 self._sleep(self.configuration.block_time_s)
         return read()
 

@@ -83,7 +83,7 @@ class App:
             self.folder.prepare_run()
             self.folder.input_used.touch()
         else:
-            log.info("container adopted", extra={"task": self.folder.root.name})
+            log.info("app still runs, taken up again", extra={"task": self.folder.root.name})
         try:
             run = self._run(limit_s, cancellation, adopted)
             self._check_disk()
@@ -91,15 +91,8 @@ class App:
             # What our disk has cut short is run again from its start, never taken up.
             self.clear()
             raise
-        log.info(
-            "app ended",
-            extra={
-                "task": self.folder.root.name,
-                "status": run.status.value,
-                "exit_code": run.exit_code,
-                "ms": run.duration_ms,
-            },
-        )
+        facts = {"status": run.status.value, "exit_code": run.exit_code}
+        log.debug("app ended", extra={"task": self.folder.root.name, **facts})
         if run.status is RunStatus.SUCCESS:
             output.keep_streams(self.folder)
         if self.settings.developer_logger:

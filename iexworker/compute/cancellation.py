@@ -6,6 +6,7 @@ waits for, it waits for together with this.
 
 from __future__ import annotations
 
+import contextvars
 import os
 import select
 import threading
@@ -77,6 +78,8 @@ class _Background(threading.Thread, Generic[T]):
     def __init__(self, work: Callable[[], T]) -> None:
         super().__init__(name="background", daemon=True)
         self._work = work
+        self._context = contextvars.copy_context()
+        """Of the caller: what the work logs is about its task."""
         self._results: list[T] = []
         self._errors: list[Exception] = []
         self._done = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -85,7 +88,7 @@ class _Background(threading.Thread, Generic[T]):
 
     def run(self) -> None:
         try:
-            self._results.append(self._work())
+            self._results.append(self._context.run(self._work))
         except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
             self._errors.append(error)
         with self._lock:

@@ -55,8 +55,6 @@ class Run:
     status: RunStatus
     exit_code: int
     container: str | None = None
-    duration_ms: int | None = None
-    """From start to end as seen from here; the engine's own figure comes later."""
     reason: str = ""
     """Why it is no success."""
 
@@ -111,9 +109,7 @@ class ContainerRunner:
             left_s = limit_s - (time.time() - started_s) if found.running else 0.0
             watch = Watch(self._engine, self._deaths, found.id, None, capture, cancellation)
             exit_code = watch.end(left_s) if found.running else found.exit_code
-            run = self._concluded(found.id, exit_code, watch)
-            state = self._engine.state(found.id)
-            return run if state is None else _with_duration(run, state.duration_ms)
+            return self._concluded(found.id, exit_code, watch)
 
     def _start(
         self, container: str, limit_s: float, capture: Capture, cancellation: Cancellation
@@ -121,20 +117,17 @@ class ContainerRunner:
         cancellation.check()
         with self._engine.attached(container) as stream:
             watch = Watch(self._engine, self._deaths, container, stream, capture, cancellation)
-            started_s = time.monotonic()
             try:
                 self._engine.start(container)
             except EngineRefused as error:
                 run = _not_started(error)
                 self._engine.remove(container)
                 return run
-            exit_code = watch.end(limit_s)
-            duration_ms = int((time.monotonic() - started_s) * 1000)
-            return _with_duration(self._concluded(container, exit_code, watch), duration_ms)
+            return self._concluded(container, watch.end(limit_s), watch)
 
     def _concluded(self, container: str, exit_code: int | None, watch: Watch) -> Run:
         if exit_code is None:
-            log.warning("container at its time limit", extra={"container": container})
+            log.debug("container at its time limit", extra={"container": container})
             self._engine.kill(container)
             watch.drain()
             return Run(RunStatus.TIMEOUT, NO_EXIT, container, reason="did not end within its time")
@@ -203,7 +196,3 @@ def _not_started(error: EngineRefused) -> Run:
     if error.status != _BAD_REQUEST:
         raise error
     return Run(RunStatus.FAILED, NO_EXIT, reason=error.reason)
-
-
-def _with_duration(run: Run, duration_ms: int | None) -> Run:
-    return Run(run.status, run.exit_code, run.container, duration_ms, run.reason)

@@ -8,10 +8,12 @@ import queue
 import time
 from typing import TYPE_CHECKING
 
+from iexworker import logs
 from iexworker.compute.cancellation import Cancellation, Cancelled
 from iexworker.compute.container import ContainerRunner
 from iexworker.compute.die_events import DieEvents
 from iexworker.compute.engine import Engine
+from iexworker.compute.folders import TaskFolder
 from iexworker.compute.names import Owner
 from iexworker.compute.steps import UNKNOWN, StepResult, Steps, Tools
 from iexworker.errors import DockerError
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+UNKNOWN_FACT = "unknown"
 _RETRY_S = 5.0
 _INSPECT_S = 3.0
 _INSPECT_PAUSE_S = 0.05
@@ -63,6 +66,10 @@ class Executor:
 
     def serve(self, message: Order, cancellation: Cancellation) -> None:
         """Do what the order says, or answer again; raises `Cancelled`."""
+        with logs.about(message.task_id):
+            self._serve(message, cancellation)
+
+    def _serve(self, message: Order, cancellation: Cancellation) -> None:
         folder = self._settings.task_dir(message.task_id)
         known = handoff.read_outcome(folder, message.step, message.attempt)
         if known is not None:
@@ -79,8 +86,11 @@ class Executor:
             done = StepResult(_unable(message, repr(error)))
         self._record(done.outcome, cancellation)
         self._tell(done.outcome)
+        duration_ms = None
         if done.container is not None:
-            self._look_back(message.task_id, done.container)
+            duration_ms = self._look_back(message.task_id, done.container)
+        if message.step == "compute" and done.outcome.digest is not None:
+            _log_computed(TaskFolder(folder), duration_ms)
 
     def _perform(self, message: Order, cancellation: Cancellation) -> StepResult:
         folder = self._settings.task_dir(message.task_id)
@@ -116,9 +126,10 @@ class Executor:
         except queue.Full:
             log.warning("scheduling does not listen", extra={"kind": type(message).__name__})
 
-    def _look_back(self, task_id: str, container: str) -> None:
-        """Record how long the container ran by the engine's clock, then remove it."""
+    def _look_back(self, task_id: str, container: str) -> int | None:
+        """Record how long the container ran by the engine's clock, return it, and remove it."""
         engine = self._tools().engine
+        duration_ms = None
         try:
             duration_ms = _duration_ms(engine, container)
             if duration_ms is not None:
@@ -126,6 +137,7 @@ class Executor:
             engine.remove(container)
         except DockerError as error:
             log.warning("container not removed", extra={"task": task_id, "error": str(error)})
+        return duration_ms
 
     def sweep(self, task_id: str) -> None:
         """Remove every container of the task."""
@@ -164,6 +176,22 @@ class Executor:
 def _unable(order: Order, message: str) -> StepOutcome:
     return StepOutcome(
         order.task_id, order.step, order.attempt, ok=False, cause=UNKNOWN, message=message
+    )
+
+
+def _log_computed(folder: TaskFolder, duration_ms: int | None) -> None:
+    """Tell of a result: how long its app ran, as `/metrics` has it, and the archive's size."""
+    try:
+        size: int | str = folder.archive.stat().st_size
+    except OSError:
+        size = UNKNOWN_FACT
+    log.info(
+        "task computed",
+        extra={
+            "task": folder.root.name,
+            "duration_ms": UNKNOWN_FACT if duration_ms is None else duration_ms,
+            "size_bytes": size,
+        },
     )
 
 

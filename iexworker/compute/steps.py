@@ -88,10 +88,11 @@ class Steps:
         except Cancelled:
             raise
         except (Trouble, DockerError) as error:
-            log.error("step failed", extra={"task": self._task.task_id, "error": str(error)})
             message = str(error)
         except Exception as error:
-            log.exception("step failed", extra={"task": self._task.task_id, "step": step})
+            log.exception(
+                "unexpected error in a step", extra={"task": self._task.task_id, "step": step}
+            )
             message = f"{type(error).__name__}: {error}"
         self._clear_containers()
         return StepResult(self._failed(step, UNKNOWN, message))
@@ -144,7 +145,7 @@ class Steps:
             self._cancellation,
         )
         seconds = time.monotonic() - started_s
-        log.info(
+        log.debug(
             "image pulled",
             extra={"task": task.task_id, "image": task.app_image, "seconds": round(seconds, 2)},
         )
@@ -171,10 +172,6 @@ class Steps:
 
     def _download_failed(self, step: str, cause: str, message: str) -> StepResult:
         """Fail a download by the requester's fault, with a result to be contributed (13)."""
-        log.warning(
-            "download failed",
-            extra={"task": self._task.task_id, "cause": cause, "error": message},
-        )
         status = f"{step.upper()}_DOWNLOAD_FAILED"
         try:
             result = output.error_result(
@@ -263,8 +260,8 @@ class Steps:
     ) -> StepOutcome:
         """Return the outcome of a compute; a failed post-compute of profile 8 shows no output."""
         silent = cause is not None and exit_code is None
-        if message:
-            log.warning("computation failed", extra={"task": self._task.task_id, "error": message})
+        if message and cause is None:  # of any other failure `scheduling` tells
+            log.warning("app failed", extra={"task": self._task.task_id, "reason": message})
         return StepOutcome(
             self._task.task_id,
             "compute",
@@ -278,7 +275,6 @@ class Steps:
             stderr_tail="" if silent else read_tail(self._folder.stream("stderr")),
             digest=None if result is None else result.digest,
             callback_data=None if result is None else result.callback_data,
-            container_ms=run.duration_ms,
         )
 
     def _failed(

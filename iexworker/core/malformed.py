@@ -18,7 +18,7 @@ class Malformed:
         self._lock = threading.Lock()
         self._said: set[tuple[str, str]] = set()
 
-    def say(self, where: str, text: str, problem: str) -> None:
+    def say(self, where: str, text: str, error: str) -> None:
         """Log the text (cut) and what is wrong with it, unless that was logged before."""
         shown = " ".join(text[: 2 * _SHOWN_CHARACTERS].split())[:_SHOWN_CHARACTERS]
         with self._lock:
@@ -29,5 +29,5 @@ class Malformed:
             self._said.add((where, shown))
         log.warning(
             "malformed message of the scheduler",
-            extra={"where": where, "problem": problem[:_SHOWN_CHARACTERS], "text": shown},
+            extra={"where": where, "error": error[:_SHOWN_CHARACTERS], "text": shown},
         )

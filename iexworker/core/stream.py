@@ -263,7 +263,7 @@ class NotificationStream:
         """Log the loss of a session; of those that cannot be opened, once for each reason."""
         if not self._stopped.is_set() and (words != self._last_words or link.ready_s is not None):
             self._last_words = words
-            log.warning("notification stream down", extra={"reason": words})
+            log.warning("notification stream down", extra={"error": words})
 
 
 def _subscription(identifier: str, task_id: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from iexworker.poco.models import ActionKind, ChainReceipt
 
@@ -106,6 +106,8 @@ class ActionMined:
     kind: ActionKind
     receipt: ChainReceipt | None
     """None where only the contribution shows it and no event could be found."""
+    gas_used: int | None = field(default=None, compare=False)
+    """For people; None where the receipt was not read just now: it is not kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""What an operator reads about transactions: each situation in the same words, once."""
+"""What the log tells of transactions: trouble in the same words and once, the usual at DEBUG.
+
+That a contribution or a reveal took effect is told by the task's own log (scheduling/task_log.py).
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ _REFUSED: Mapping[BroadcastAnswer, str] = {
 _TROUBLES: Mapping[TransactionState, str] = {
     TransactionState.SENT: "transaction no longer mined: the chain was reorganised",
     TransactionState.REVERTED: "transaction mined and reverted: the contract refused it",
-    TransactionState.VOID: "transaction void: somebody else uses this wallet and took its nonce",
+    TransactionState.VOID: "transaction void: one that the journal does not know took its nonce",
 }
 
 
@@ -45,23 +48,23 @@ class EventLog:
 
     def wanted(self, key: ActionKey) -> None:
         """Tell that an action is journalled."""
-        log.info("transaction wanted", extra=_named(key))
+        log.debug("transaction wanted", extra=_named(key))
 
     def signed(self, transaction: Transaction) -> None:
         """Tell that bytes are journalled."""
-        log.info("transaction signed", extra=_facts(transaction))
+        log.debug("transaction signed", extra=_facts(transaction))
 
-    def unanswered(self, transaction: Transaction, why: str) -> None:
+    def unanswered(self, transaction: Transaction, error: str) -> None:
         """Tell that the node did not say whether it has the bytes."""
         self._once(
             transaction.tx_hash,
             "transaction perhaps not sent: no answer, the same bytes follow",
-            {**_facts(transaction), "why": why},
+            {**_facts(transaction), "error": error},
         )
 
-    def refused(self, transaction: Transaction, answer: BroadcastAnswer, why: str) -> None:
+    def refused(self, transaction: Transaction, answer: BroadcastAnswer, error: str) -> None:
         """Tell that the node did not take the bytes."""
-        self._once(transaction.tx_hash, _REFUSED[answer], {**_facts(transaction), "why": why})
+        self._once(transaction.tx_hash, _REFUSED[answer], {**_facts(transaction), "error": error})
 
     def at_cap(self, transaction: Transaction) -> None:
         """Tell that a transaction waits and may not cost more."""
@@ -71,21 +74,21 @@ class EventLog:
             _facts(transaction),
         )
 
-    def would_revert(self, entry: OutboxEntry, why: str) -> None:
+    def would_revert(self, entry: OutboxEntry, error: str) -> None:
         """Tell that an action is not signed, because its contract would refuse it."""
         self._once(
             entry.action.task_id,
             "transaction not signed: the contract would refuse it now",
-            {**_named(entry.action.key), "why": why},
+            {**_named(entry.action.key), "error": error},
         )
 
     def fate(self, transaction: Transaction, fate: Fate) -> None:
         """Tell what became of a transaction."""
         extra = {**_facts(transaction), "block": fate.block_number}
         if fate.state is TransactionState.MINED:
-            log.info("transaction mined", extra=extra)
+            log.debug("transaction mined", extra=extra)
         elif fate.state is TransactionState.VOID and not fate.foreign:
-            log.info("transaction void: a later one of ours took its nonce", extra=extra)
+            log.debug("transaction void: a later one of ours took its nonce", extra=extra)
         else:
             log.warning(_TROUBLES[fate.state], extra=extra)
 
@@ -93,11 +96,11 @@ class EventLog:
         """Tell how an action ended."""
         named = _named(entry.action.key)
         if entry.state is ActionState.FAILED:
-            extra = {**named, "cause": entry.cause, "why": entry.text}
-            log.warning("transaction given up", extra=extra)
+            extra = {**named, "cause": entry.cause, "reason": entry.text}
+            log.error("transaction given up", extra=extra)
             return
         block = entry.receipt.block_number if entry.receipt else None
-        log.info("transaction took effect", extra={**named, "block": block})
+        log.debug("transaction took effect", extra={**named, "block": block})
 
     def _once(self, subject: str, event: str, extra: Mapping[str, object]) -> None:
         if (subject, event) not in self._said:

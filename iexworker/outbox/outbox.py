@@ -270,7 +270,8 @@ class Outbox:
                 continue
             closed = self._closed(entry, decision)
             self._ledger.close(closed)
-            self._results.append(_result(closed))
+            gas_used = decision.gas_used if isinstance(decision, verdict.Done) else None
+            self._results.append(_result(closed, gas_used))
             self._event_log.closed(closed)
         return still_open
 
@@ -325,8 +326,8 @@ class Outbox:
         self._event_log.refused(transaction, answer, words)
 
 
-def _result(entry: OutboxEntry) -> Result:
+def _result(entry: OutboxEntry, gas_used: int | None = None) -> Result:
     action = entry.action
     if entry.state is ActionState.DONE:
-        return ActionMined(action.task_id, action.kind, entry.receipt)
+        return ActionMined(action.task_id, action.kind, entry.receipt, gas_used)
     return ActionFailed(action.task_id, action.kind, entry.cause, entry.text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from iexworker.outbox.actions import FREE, Action, OutboxEntry, Transaction, TransactionState
 from iexworker.outbox.situation import ChainFacts, Policy, shown_done
@@ -19,6 +19,7 @@ class Done:
     """The action took effect; without `receipt` only the contribution shows it."""
 
     receipt: ChainReceipt | None
+    gas_used: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def verdict(
     in_flight = [transaction for transaction in own if transaction.state in FREE]
     proof = _proof(action, own, facts)
     if proof is not None and not _contradicted(action, contribution):
-        return Done(proof)
+        return proof
     late = action.expired(facts.head.timestamp_s - (policy.settle_s if in_flight else 0))
     if shown_done(action, contribution):
         # What the node holds is most likely what did it: its receipt comes with the next pass.
@@ -99,7 +100,7 @@ def _contradicted(action: Action, contribution: Contribution) -> bool:
     )
 
 
-def _proof(action: Action, own: Iterable[Transaction], facts: ChainFacts) -> ChainReceipt | None:
+def _proof(action: Action, own: Iterable[Transaction], facts: ChainFacts) -> Done | None:
     for transaction in own:
         receipt = facts.receipts.get(transaction.tx_hash)
         if receipt is not None:
@@ -107,7 +108,7 @@ def _proof(action: Action, own: Iterable[Transaction], facts: ChainFacts) -> Cha
                 receipt, action.kind, action.task_id, facts.wallet, facts.head.number
             )
             if proof is not None:
-                return proof
+                return Done(proof, receipt.gas_used)
     return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from iexworker.errors import ChainError
@@ -11,6 +11,8 @@ from iexworker.poco.models import ActionKind, ChainReceipt, Log, Receipt
 TASK_CONTRIBUTE = "0x3fdb8d7797562d49a81078dbf7fa1771958ea452f8b13d1148383bd9506aecfb"
 TASK_REVEAL = "0x4b1763d473ac8fa80b4432ba90047e1b92444d8fabc55e6a002d9b1a316d7959"
 TASK_FINALIZE = "0x78ce8a8bc0fcb704e8ba3b3dbb36aa88002df8038128b4af2f27ef65db665044"
+REWARD = "0xc2aca55aa696938c7e95842e8939ca0fbb2120a3eeb8948cdcee2b70da566672"
+"""`Reward(address owner, uint256 amount, bytes32 ref)` of the escrow; nothing of it is indexed."""
 
 EVENTS: Mapping[ActionKind, str] = {
     ActionKind.CONTRIBUTE: TASK_CONTRIBUTE,
@@ -89,3 +91,15 @@ def confirmation(
 def _located(entry: Log, latest_block: int) -> ChainReceipt | None:
     number = latest_block if entry.block_number is None else entry.block_number
     return ChainReceipt(number, entry.tx_hash) if number else None
+
+
+def reward_nrlc(logs: Iterable[Log], task_id: str, wallet: str) -> int:
+    """Return what these `Reward` events give the wallet for the task, in nRLC."""
+    account, reference = address_topic(wallet), task_id.lower()
+    return sum(
+        int(log.data[66:130], 16)
+        for log in logs
+        if log.topics == (REWARD,)
+        and log.data[:66] == account
+        and "0x" + log.data[130:194] == reference
+    )

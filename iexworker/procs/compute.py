@@ -117,7 +117,7 @@ class Slot:
         kept = [item for item in self._waiting if item.task_id != message.task_id]
         self._waiting = deque(kept)
         if self._job is not None and self._job.task_id == message.task_id:
-            log.info("task cancelled", extra={"task": message.task_id})
+            log.debug("task cancelled", extra={"task": message.task_id})
             self._job.cancel()
         else:
             self._waiting.append(message)

@@ -61,7 +61,8 @@ class Recovery:
     async def run(self) -> None:
         """Search whenever it is due, for ever."""
         if self.lacking:
-            log.warning("looking for our contributions on the chain", extra={"why": self.lacking})
+            facts = {"reason": self.lacking}
+            log.warning("looking for our contributions on the chain", extra=facts)
             await self._persist(self.rebuild)
         first = True
         while True:

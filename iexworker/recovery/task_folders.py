@@ -71,4 +71,4 @@ def _results(files: TaskFolder, description: TaskDescription) -> Iterator[tuple[
         file = computed.read(files.computed_file, description.task_id)
         yield computed.result_digest(file, description, files.output), file.callback_data
     except (computed.NoComputedFile, NoDigest) as error:
-        log.info("no digest", extra={"task": description.task_id, "reason": str(error)})
+        log.info("no digest", extra={"task": description.task_id, "error": str(error)})

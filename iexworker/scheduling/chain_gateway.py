@@ -72,6 +72,7 @@ class ChainGateway:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="chain")
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._local = threading.local()
+        self._one_reward = asyncio.Lock()
         self.wake = asyncio.Event()
         """Set when the outbox has something new to do."""
         self.tally = Tally()
@@ -221,6 +222,14 @@ class ChainGateway:
         if found is None or found.block_number is None:
             return None
         return ChainReceipt(found.block_number, found.tx_hash)
+
+    async def reward_nrlc(self, task_id: str, since_block: int) -> int | None:
+        """Return what the wallet was paid for a task, None while the node does not show its end.
+
+        One task at a time, so that a slow node leaves readers to those that can be revealed.
+        """
+        async with self._one_reward:
+            return await self._read(lambda hub: hub.reward_nrlc(task_id, since_block))
 
     async def transact(self, replicate: Replicate, step: Step) -> None:
         """Hand a contribute or reveal to the outbox."""

@@ -11,12 +11,13 @@ from iexworker.poco.authorization import WorkerpoolAuthorization
 from iexworker.poco.models import Sighting, TaskDescription
 from iexworker.scheduling.containers import Sweeper
 from iexworker.scheduling.slots import Slots
+from iexworker.scheduling.task_log import Rewards
 from iexworker.scheduling.transactions import AsyncOutbox
 from iexworker.task.events import SchedulerSaw
 from iexworker.task.replicate import Replicate
 
 
-class TaskChain(AsyncOutbox, Protocol):
+class TaskChain(AsyncOutbox, Rewards, Protocol):
     """The chain as the effect executor needs it; every call may raise `ChainError`."""
 
     async def describe(self, replicate: Replicate) -> TaskDescription | None:

@@ -225,7 +225,7 @@ class Connection:
 
     def _say(self, words: str) -> None:
         if words and words != self._words:
-            log.warning("scheduler", extra={"problem": words})
+            log.warning("not connected to the scheduler", extra={"reason": words})
         self._words = words
         self._facts.set(scheduler_text=words)
 
@@ -241,7 +241,7 @@ class Connection:
 
     def _changed(self, is_open: bool) -> None:
         self._open = is_open
-        log.info("event stream", extra={"open": is_open})
+        log.debug("event stream", extra={"open": is_open})
         self._settle()
 
     def _settle(self) -> None:

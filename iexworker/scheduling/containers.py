@@ -43,7 +43,7 @@ class EngineContainers:
         with self._lock:
             count = self._engine.remove_labelled(self._wallet, task_id)
         if count:
-            log.info("containers removed", extra={"task": task_id, "count": count})
+            log.debug("containers removed", extra={"task": task_id, "count": count})
 
     def owned(self) -> dict[str, str]:
         """Return the id of each container with its task; raises `DockerError`."""

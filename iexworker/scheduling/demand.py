@@ -27,6 +27,8 @@ class Market:
 
     obstacles: Sequence[Obstacle]
     """In the order in which an operator would look at them."""
+    busy: Obstacle
+    """What keeps a worker from asking that is as it should be."""
     period_s: Callable[[], float]
     ask: Callable[[], Awaitable[Grant | None]]
     take: Callable[[Grant], None]
@@ -42,17 +44,19 @@ class Demand:
     def __init__(self, market: Market) -> None:
         self._market = market
         self._said = ""
+        self._kept_away = False
 
     async def run(self) -> None:
         """Ask for ever."""
         while True:
-            obstacle = self._obstacle()
-            if obstacle:
-                self._report(None, obstacle)
+            obstacle, busy = self._obstacle(), self._market.busy()
+            if obstacle or busy:
+                self._report(None, obstacle or busy, usual=not obstacle)
                 await asyncio.sleep(min(LOOK_AGAIN_S, self._market.period_s()))
             else:
                 asked_s = time.time()
-                self._report(asked_s, await self._ask())
+                words = await self._ask()
+                self._report(asked_s, words, usual=words in ("", NOTHING))
                 await asyncio.sleep(self._market.period_s())
 
     def _obstacle(self) -> str:
@@ -75,8 +79,18 @@ class Demand:
             return str(error)
         return ""
 
-    def _report(self, asked_s: float | None, words: str) -> None:
+    def _report(self, asked_s: float | None, words: str, *, usual: bool) -> None:
         if words != self._said:
             self._said = words
-            log.info("demand", extra={"why_no_task": words or None})
+            self._log(words, usual=usual)
         self._market.report(asked_s, words)
+
+    def _log(self, words: str, *, usual: bool) -> None:
+        """Log what keeps work away, and when it is gone; what is usual is for developers."""
+        if not usual:
+            log.info("no work for now", extra={"reason": words})
+        elif self._kept_away:
+            log.info("work is asked for")
+        else:
+            log.debug("demand", extra={"reason": words or None})
+        self._kept_away = not usual

@@ -22,6 +22,7 @@ from iexworker.retry import patiently
 from iexworker.scheduling.collaborators import Collaborators
 from iexworker.scheduling.runner import Runner
 from iexworker.scheduling.status_updates import StatusUpdates
+from iexworker.scheduling.task_log import CAUSES_IN_WORDS, STEPS_IN_WORDS, tell_end, tell_granted
 from iexworker.scheduling.transactions import Handovers
 from iexworker.shared import handoff
 from iexworker.shared.channels import Outcome
@@ -86,6 +87,7 @@ class EffectExecutor:
         self._with.slots.release(replicate.task_id)
         self._with.unsubscribe(replicate.task_id)
         self._handovers.forget(replicate.task_id)
+        self._spawn(tell_end(self._runner.task_log.end(replicate), self._with.chain))
 
     def reveal_deadline_s(self, task_id: str) -> int | None:
         """Return when the task's reveal is too late, None before a consensus was seen."""
@@ -104,8 +106,8 @@ class EffectExecutor:
         found = handoff.read_outcome(folder, message.step, message.attempt)
         if found is None:
             # The slot says it is there, so the file was lost or garbled: the step has failed.
-            log.error("outcome missing", extra={"task": message.task_id, "step": message.step})
-            done = StepDone(step, message.attempt, ok=False, cause="UNKNOWN")
+            reason = "what the slot found is not readable in the task folder"
+            done = StepDone(step, message.attempt, ok=False, cause="UNKNOWN", reason=reason)
         else:
             done = StepDone(
                 step,
@@ -116,6 +118,7 @@ class EffectExecutor:
                 callback_data=_callback_data(folder, found),
                 exit_code=found.exit_code,
                 with_logs=found.with_logs,
+                reason=found.message,
             )
         self._runner.apply(message.task_id, done)
         self._release_when_free(message.task_id)
@@ -135,14 +138,14 @@ class EffectExecutor:
         try:
             done = await self._work_of(replicate, effect)
         except Unavailable as error:
-            log.error(
-                "step failed",
-                extra={"task": task_id, "step": effect.step.value, "error": str(error)},
-            )
-            done = StepDone(effect.step, effect.attempt, ok=False, cause="CHAIN_UNREACHABLE")
+            cause = "CHAIN_UNREACHABLE"
+            reason = f"{CAUSES_IN_WORDS[cause]}: {error}"
+            done = StepDone(effect.step, effect.attempt, ok=False, cause=cause, reason=reason)
         except Exception:
-            log.exception("step failed", extra={"task": task_id, "step": effect.step.value})
-            done = StepDone(effect.step, effect.attempt, ok=False, cause="UNKNOWN")
+            log.exception(
+                "step failed", extra={"task": task_id, "step": STEPS_IN_WORDS[effect.step]}
+            )
+            done = StepDone(effect.step, effect.attempt, ok=False, cause="UNKNOWN", told=True)
         if done is not None:
             self._runner.apply(task_id, done)
             self._release_when_free(task_id)
@@ -162,10 +165,12 @@ class EffectExecutor:
         self._with.subscribe(replicate.task_id)
         until_s = time.time() + START_PATIENCE_S
         description = await patiently(lambda: self._with.chain.describe(replicate), until_s)
+        if description is not None:
+            tell_granted(description)
         cause = await self._cannot_start(replicate, description, until_s)
         if cause is not None or description is None:
-            log.warning("task not started", extra={"task": replicate.task_id, "cause": cause})
-            return StepDone(effect.step, effect.attempt, ok=False, cause=cause)
+            told = cause == "WORKERPOOL_AUTHORIZATION_NOT_FOUND"
+            return StepDone(effect.step, effect.attempt, ok=False, cause=cause, told=told)
         order = handoff.TaskOrder(description, replicate.profile)
         folder = self._with.folder_of(replicate.task_id)
         await asyncio.to_thread(handoff.write_order, folder, order)
@@ -271,7 +276,8 @@ class EffectExecutor:
             while await self._wait_for_reveal(replicate.task_id) and not link:
                 link = await self._with.upload(replicate, description, folder)
         if not link:
-            return StepDone(effect.step, effect.attempt, ok=False, cause="RESULT_LINK_MISSING")
+            cause = "RESULT_LINK_MISSING"
+            return StepDone(effect.step, effect.attempt, ok=False, cause=cause, told=True)
         return StepDone(effect.step, effect.attempt, ok=True, result_link=link)
 
     async def _wait_for_reveal(self, task_id: str) -> bool:

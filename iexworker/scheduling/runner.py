@@ -17,6 +17,7 @@ from typing import Protocol
 from iexworker.core.messages import Grant, Notification
 from iexworker.errors import JournalDamaged, JournalError
 from iexworker.poco.models import Profile
+from iexworker.scheduling.task_log import STEPS_IN_WORDS, TaskLog
 from iexworker.task import lifecycle
 from iexworker.task.events import Effect, Event, Forget, Notified
 from iexworker.task.journal import Journal, JournalKey
@@ -61,6 +62,7 @@ class Runner:
         self._replicates: dict[str, Replicate] = {}
         self._push_timeouts: dict[str, PushTimeout] = {}
         self._waiting: dict[str, deque[Event]] = {}
+        self.task_log = TaskLog()
         self._effects = make_effects(self)
 
     @property
@@ -88,12 +90,12 @@ class Runner:
                 "task taken up again",
                 extra={
                     "task": replicate.task_id,
-                    "step": replicate.step.value,
-                    "work": replicate.work.value,
-                    "staked": replicate.staked,
+                    "step": STEPS_IN_WORDS[replicate.step],
+                    "contributed": replicate.staked,
                 },
             )
             self._replicates[replicate.task_id] = replicate
+            self.task_log.begin(replicate, restarted=True)
         for task_id in list(self._replicates):
             # What was pushed for it since the process before has not been heard.
             self._push_timeouts[task_id] = PushTimeout(moved_s=time.monotonic(), heard_s=0.0)
@@ -115,7 +117,8 @@ class Runner:
         )
         change = lifecycle.begin(granted)
         self._journal.save(self._key, change[0])
-        log.info("task granted", extra={"task": task_id})
+        log.debug("grant journalled", extra={"task": task_id})
+        self.task_log.begin(granted)
         self._settle(granted, change)
         return True
 
@@ -127,18 +130,21 @@ class Runner:
             "task found again",
             extra={
                 "task": task_id,
-                "step": replicate.step.value,
-                "staked": replicate.staked,
+                "step": STEPS_IN_WORDS[replicate.step],
+                "contributed": replicate.staked,
                 "compute_again": replicate.redo is not None,
             },
         )
+        self.task_log.begin(replicate, restarted=True)
         # Whatever was to be pushed for it was pushed before we came back.
         self._push_timeouts[task_id] = PushTimeout(moved_s=0.0, heard_s=0.0)
         self._settle(replicate, lifecycle.resume(replicate))
 
     def notify(self, notification: Notification) -> None:
         """Take a message of a topic that is meant for this wallet."""
-        log.info("notified", extra={"task": notification.task_id, "wants": notification.type.value})
+        log.debug(
+            "notified", extra={"task": notification.task_id, "wants": notification.type.value}
+        )
         self.apply(notification.task_id, Notified(notification))
 
     def apply(self, task_id: str, event: Event) -> None:
@@ -187,6 +193,7 @@ class Runner:
         if change[0] != before:
             self._journal.save(self._key, change[0])
         self._settle(before, change)
+        self.task_log.take(before, event, change[0])
 
     def _settle(self, before: Replicate, change: Change) -> None:
         after, effects = change
@@ -195,7 +202,7 @@ class Runner:
         if begins or (after.step, after.work) != (before.step, before.work):
             now_s = time.monotonic()
             self._push_timeouts.setdefault(task_id, PushTimeout(now_s, now_s)).moved_s = now_s
-            log.info(
+            log.debug(
                 "task moved",
                 extra={"task": task_id, "step": after.step.value, "work": after.work.value},
             )
@@ -211,5 +218,4 @@ class Runner:
     def _drop(self, replicate: Replicate) -> None:
         del self._replicates[replicate.task_id]
         del self._push_timeouts[replicate.task_id]
-        log.info("task ended", extra={"task": replicate.task_id, "step": replicate.step.value})
         self._effects.forget(replicate)

@@ -75,7 +75,7 @@ class Slots:
         slot = self._slots[index]
         if isinstance(message, Hello):
             if slot.order is not None:
-                log.info("order sent again", extra={"task": slot.task_id, "role": message.role})
+                log.debug("order sent again", extra={"task": slot.task_id, "role": message.role})
                 self._send(slot)
         elif isinstance(message, Outcome):
             if slot.order is not None and slot.order.task_id == message.task_id:

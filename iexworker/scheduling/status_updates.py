@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,25 +21,6 @@ from iexworker.task.replicate import Step, Update
 UPDATE_THREADS = 8
 
 log = logging.getLogger(__name__)
-
-CAUSES_IN_WORDS: Mapping[str, str] = {
-    "CHAIN_UNREACHABLE": "the chain node did not answer in time",
-    "STAKE_TOO_LOW": "the wallet's deposit does not cover the stake of this task",
-    "OUT_OF_GAS": "the wallet cannot pay for a transaction",
-    "TASK_NOT_ACTIVE": "the task takes no contributions any more",
-    "CONTRIBUTION_TIMEOUT": "the contribution deadline has passed",
-    "CONTRIBUTION_ALREADY_SET": "this wallet has contributed to the task already",
-    "TASK_DESCRIPTION_NOT_FOUND": "the chain does not know the task",
-    "TASK_DESCRIPTION_INVALID": "a task without an enclave cannot have an encrypted result",
-    "TEE_NOT_SUPPORTED": "the task needs an enclave, which this worker has not",
-    "WORKERPOOL_AUTHORIZATION_NOT_FOUND": "the contract would not take the grant's authorisation",
-    "DETERMINISM_HASH_NOT_FOUND": "the computation left no result that could be contributed",
-    "RESULT_LINK_MISSING": "the result proxy has not taken the result, or has none to link to",
-}
-"""Causes (docs/spec/04, section 1.5) that `scheduling` reports by itself, in words for an operator.
-
-Those of a slot come with their own words: which image, which input, which exit code.
-"""
 
 Post = Callable[[str, Update], Awaitable[Answer]]
 """Sends one update; raises `SchedulerError`."""
@@ -59,12 +40,6 @@ def details_of(update: Update, outcome: handoff.StepOutcome | None) -> Details |
         stderr=None if found is None else found.stderr_tail,
     )
     return None if details == Details() else details
-
-
-def _why(cause: str | None) -> dict[str, str | None]:
-    """Return the facts that explain a failure, none for a success."""
-    found = {} if cause is None else {"cause": cause, "reason": CAUSES_IN_WORDS.get(cause)}
-    return {name: words for name, words in found.items() if words}
 
 
 class Poster:
@@ -143,8 +118,11 @@ class StatusUpdates:
         except Exception:
             log.exception("update cannot be sent, trying again", extra={"task": task_id})
             return None
-        level = logging.WARNING if answer.kind is AnswerKind.REFUSED else logging.INFO
         wants = None if answer.next is None else answer.next.value
         facts = {"task": task_id, "status": status, "answer": answer.kind.value, "wants": wants}
-        log.log(level, "update answered", extra=facts | _why(update.cause))
+        log.debug("update answered", extra=facts | {"cause": update.cause})
+        if answer.kind is AnswerKind.REFUSED:
+            log.warning(
+                "scheduler refuses the status of a task", extra={"task": task_id, "status": status}
+            )
         return Answered(update.status, answer.kind, answer.next)

@@ -66,21 +66,13 @@ class Transactions:
         if step is None:
             return
         if isinstance(result, ActionFailed):
-            log.error(
-                "transaction void",
-                extra={"task": result.task_id, "step": step.value, "reason": result.text},
-            )
-            self._runner.apply(result.task_id, events.NotMined(step, result.cause))
+            self._runner.apply(result.task_id, events.NotMined(step, result.cause, result.text))
             return
         # The outbox gives a result once: it is not lost to a node that fails just now.
         receipt = result.receipt
         if receipt is None:
             receipt = await patiently(self._receipt_by_head, math.inf)
-        log.info(
-            "transaction mined",
-            extra={"task": result.task_id, "step": step.value, "block": receipt.block_number},
-        )
-        self._runner.apply(result.task_id, events.Mined(step, receipt))
+        self._runner.apply(result.task_id, events.Mined(step, receipt, result.gas_used))
 
     async def _receipt_by_head(self) -> ChainReceipt:
         # The contribution alone shows the action: any block from then on does for the scheduler.

@@ -59,7 +59,7 @@ def read_again(settings: Settings, read: Callable[[], Settings]) -> Change:
         change = compare(settings, dataclasses.replace(read(), wallet_password=""))
     except SettingsError as error:
         for problem in error.problems:
-            log.error("settings not taken", extra={"problem": problem})
+            log.error("settings not taken", extra={"reason": problem})
         return Change(settings, (), ())
     log.info("settings read again", extra={"taken": ", ".join(change.taken) or "none has changed"})
     for name in change.refused:

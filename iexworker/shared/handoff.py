@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 STEPS = ("app", "data", "compute")
 """PLEASE_DOWNLOAD_APP, PLEASE_DOWNLOAD_DATA and PLEASE_COMPUTE, as orders name them."""
 
+_GONE = frozenset({"container_ms"})
+"""Fields of an outcome that earlier versions wrote."""
+
 LOG_TAIL = 100_000
 """Characters of each stream that an update carries (docs/spec/06, section 12)."""
 
@@ -85,8 +88,6 @@ class StepOutcome:
     """0x + 64 hex, when there is a result: a computed one, or the error result of a download."""
     callback_data: str | None = None
     """The computed file's callback data, as written by the app."""
-    container_ms: int | None = None
-    """From start to end of the app container, as this slot saw it; None when it never started."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object of `outcome-<step>.json`."""
@@ -94,8 +95,8 @@ class StepOutcome:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_json` gave; raises `TypeError` on another shape."""
-        return cls(**data)
+        """Read what `to_json` gave, in this version or before; raises `TypeError` for the rest."""
+        return cls(**{name: value for name, value in data.items() if name not in _GONE})
 
 
 def order_path(folder: Path) -> Path:

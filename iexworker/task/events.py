@@ -48,6 +48,10 @@ class StepDone:
     with_logs: bool = False
     """The update carries the app's output."""
     result_link: str | None = None
+    reason: str = ""
+    """Why it failed, in words; empty where the cause says it all."""
+    told: bool = False
+    """Whoever found the failure has logged it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class Mined:
 
     step: Step
     receipt: ChainReceipt
+    gas_used: int | None = None
+    """None where the receipt was not read just now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,7 @@ class NotMined:
 
     step: Step
     cause: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ class Market9x:
         """Return how often work is asked for."""
         before = self.requests
         market = Market(
+            busy=lambda: "",
             obstacles=(self.probe.obstacle,),
             period_s=lambda: POLL_S,
             ask=self._ask,

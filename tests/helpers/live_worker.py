@@ -130,6 +130,8 @@ class LiveWorker:
             "IEXEC_WORKER_PORT": "0",
             "IEXEC_WORKER_OVERRIDE_AVAILABLE_CPU_COUNT": str(slots),
             "IEXWORKER_SHUTDOWN_GRACE": "PT40S",
+            # Tests follow each update and move of a record, which are lines for developers.
+            "LOGGING_LEVEL_COM_IEXEC_WORKER": "DEBUG",
             **more,
         }
         self.process: subprocess.Popen[bytes]

@@ -186,7 +186,7 @@ def test_a_declared_gpu_that_is_not_there_keeps_work_away_until_it_is(
     worker = make(IEXEC_WORKER_GPU_ENABLED="true", PATH=path).start()
     worker.not_ready("gpu", "No devices were found", "IEXEC_WORKER_GPU_ENABLED")
     assert worker.lines("ERROR", "host cannot take work", "No devices were found")
-    eventually(lambda: worker.lines("demand", "No devices were found"), "no demand")
+    eventually(lambda: worker.lines("no work for now", "No devices were found"), "no demand")
     tool.write_text("#!/bin/sh\necho GPU 0: one for the test\n")
     worker.ready()
 

@@ -41,7 +41,7 @@ def order(worker: LiveWorker, verb: str) -> str:
 def test_a_paused_worker_asks_for_nothing_until_it_is_resumed(stage: Stage) -> None:
     worker = LiveWorker(stage).start().ready()
     assert order(worker, "pause") == "paused\n"
-    eventually(lambda: worker.lines("demand", "paused by the operator"), "the pause", 10)
+    eventually(lambda: worker.lines("no work for now", "paused by the operator"), "the pause", 10)
     (task,) = stage.buy()
     worker.stage.chain.task_status(task)
     assert worker.lines("task granted", task) == []

@@ -340,8 +340,8 @@ def test_a_developer_is_told_why_tasks_failed_and_where_to_look(
         place = next(number for number, line in enumerate(told) if line.startswith(task))
         assert told[place + 1].startswith(f"    {words}")
         assert [one[: len(words)] for one in report[task]["troubles"]] == [words]
-        why = words.partition(": ")[2]
-        assert any(f"task={task}" in line and f'why="{why}' in line for line in log)
+        reason = words.partition(": ")[2]
+        assert any(f"task={task}" in line and f'reason="{reason}' in line for line in log)
     assert told[-1] == explain.WHERE_TO_LOOK
     assert "    | failing as told, with 3" in log
 

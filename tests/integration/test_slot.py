@@ -182,6 +182,33 @@ def test_an_order_is_done_told_timed_and_cleared_away(partners: Collaborators) -
     assert (durations.app.count, durations.pre.count, durations.post.count) == (1, 0, 0)
 
 
+def test_the_log_has_the_time_of_the_metric_and_the_archive_s_size(
+    partners: Collaborators, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "iexworker")
+    partners.start()
+    task = partners.task(WRITE_RESULT)
+    partners.send(task)
+    partners.hear()
+    eventually(lambda: bool(caplog.records), "the line")
+    (said,) = [vars(one) for one in caplog.records]
+    durations = partners.context.ring.reader().durations()
+    assert (said["msg"], said["task"]) == ("task computed", task.task_id)
+    assert said["duration_ms"] == durations.app.maximum
+    assert said["size_bytes"] == partners.folder(task).archive.stat().st_size
+
+
+def test_a_failure_that_scheduling_tells_of_is_not_told_by_the_slot(
+    partners: Collaborators, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "iexworker")
+    partners.start()
+    partners.send(partners.task("true"))
+    partners.hear()
+    eventually(lambda: partners.containers() == 0, "the removal")
+    assert [one.message for one in caplog.records] == ["app failed"]
+
+
 def test_the_board_shows_the_work(partners: Collaborators) -> None:
     partners.start()
     task = partners.task("sleep 1")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -124,6 +128,54 @@ def test_stake_is_shown_at_risk_where_no_node_answers_after_a_start(stage: Stage
     stage.completed(task)
     worker.at_rest()
     assert worker.stop() == 0
+
+
+def test_at_info_a_task_has_the_six_lines_of_the_operators_guide(stage: Stage) -> None:
+    worker = LiveWorker(stage, LOGGING_LEVEL_COM_IEXEC_WORKER="INFO").start().ready()
+    eventually(lambda: worker.lines("work is asked for"), "the end of the start")
+    worker.log.write_text("")  # appended to by the worker: only the task's lines follow
+    (task,) = stage.buy("hello")
+    stage.completed(task)
+    worker.at_rest()
+    eventually(lambda: worker.lines("task ended"), "the end in the log")
+    told = worker.lines()
+    durations = metrics(worker)["appComputeDurations"]
+    assert worker.stop() == 0
+    assert [shape(line) for line in told] == [shape(line) for line in guide_lines(6)]
+    assert all(f"task={task} " in line for line in told)
+    assert not [word for word in ("None", "unknown") if word in "".join(told)]
+    assert (durations["durationSamplesCount"], durations["minDuration"]) == (1, ran_ms(told[1]))
+    assert f"gas={gas_used(stage, told[2])}\n" in f"{told[2]}\n"
+    assert 'reward="0.099 RLC"' in told[-1]  # the price of a deal less the pool's share
+
+
+def metrics(worker: LiveWorker) -> dict[str, Any]:
+    port = (worker.report() or {})["facts"]["http_port"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
+        found: dict[str, Any] = json.loads(reply.read())
+    return found
+
+
+def guide_lines(count: int) -> list[str]:
+    """Return the first log lines that docs/operators.md shows."""
+    text = Path("docs/operators.md").read_text()
+    return re.findall(r"^\S+Z [A-Z]+ .*$", text, re.MULTILINE)[:count]
+
+
+def shape(line: str) -> str:
+    """Return a log line without its values; of the time by step the steps stay."""
+    _, _, rest = line.partition(" ")
+    rest = re.sub(r"\d+\.\d\d s", "s", rest)
+    return re.sub(r'(?<==)(?!"start)("[^"]*"|\S+)', "", rest)
+
+
+def ran_ms(line: str) -> int:
+    return int(re.findall(r"duration_ms=(\d+)", line)[0])
+
+
+def gas_used(stage: Stage, line: str) -> int:
+    (tx_hash,) = re.findall(r"transaction=(0x\w+)", line)
+    return stage.chain.web3.eth.get_transaction_receipt(tx_hash)["gasUsed"]
 
 
 def test_ten_tasks_run_side_by_side_on_two_slots(tmp_path: Path) -> None:

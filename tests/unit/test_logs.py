@@ -83,12 +83,31 @@ def test_no_text_from_outside_forges_a_line(output: Output, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [("", '""'), ('say "x"', '"say \\"x\\""'), ("a=b", '"a=b"'), ("é", "é"), (None, "None")],
+    [("", '""'), ('say "x"', '"say \\"x\\""'), ("a=b", '"a=b"'), ("é", "é")],
 )
 def test_values_are_quoted_where_they_must(output: Output, value: object, shown: str) -> None:
     logs.setup("http", fd=output.fd)
     log.info("x", extra={"v": value})
     assert output.text().endswith(f" x v={shown}\n")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_fact_that_is_none_is_left_out(output: Output, as_json: bool) -> None:
+    logs.setup("http", fd=output.fd, as_json=as_json)
+    log.info("x", extra={"v": None, "w": 1})
+    text = output.text()
+    assert "v" not in json.loads(text) if as_json else text.endswith(" x w=1\n")
+
+
+def test_an_event_carries_the_task_that_its_thread_is_about(output: Output) -> None:
+    logs.setup("compute-0", fd=output.fd)
+    with logs.about("0xab"):
+        log.info("x", extra={"v": 1})
+        log.info("x", extra={"task": "0xcd"})
+        log.info("developer log", extra={"text_block": "####"})
+    log.info("x")
+    told = [line.partition("compute-0  ")[2] for line in output.text().splitlines()]
+    assert told == ["x task=0xab v=1", "x task=0xcd", "developer log", "", "x"]
 
 
 def test_a_traceback_follows_its_line_indented(output: Output) -> None:

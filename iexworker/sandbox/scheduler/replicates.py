@@ -261,9 +261,9 @@ def _tell(task: Task, replicate: Replicate, status: ReplicateStatus, details: De
     if details.exit_code:
         facts["exit_code"] = details.exit_code
     failed = status.value.endswith("FAILED") or bool(details.exit_code)
-    why = explain.of_replicate(task, replicate) if failed or status is _S.ABORTED else ""
-    if why:
-        facts["why"] = why
+    reason = explain.of_replicate(task, replicate) if failed or status is _S.ABORTED else ""
+    if reason:
+        facts["reason"] = reason
     lines = (details.stdout + details.stderr).splitlines()[-LOG_LINES_SHOWN:] if failed else []
     if lines:
         facts["text_block"] = "\n".join(f"    | {_printable(line)}" for line in lines)

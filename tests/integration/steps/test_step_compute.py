@@ -45,7 +45,6 @@ def test_profile_9_reports_logs_and_exit_code_of_an_app_that_succeeds(steps: Ste
         stdout_tail="out\n",
         stderr_tail="err\n",
         digest=DIGEST_OF_A,
-        container_ms=outcome.container_ms,
     )
     with zipfile.ZipFile(steps.folder(task).archive) as archive:
         assert archive.namelist() == ["computed.json", "r", "stderr.txt", "stdout.txt"]

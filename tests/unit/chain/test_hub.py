@@ -338,6 +338,31 @@ def test_contributions_are_found_by_their_events_oldest_first(hub: Hub, node: Fa
     ]
 
 
+def test_a_reward_is_read_in_the_block_in_which_the_task_ended(hub: Hub, node: FakeNode) -> None:
+    asked: list[Any] = []
+    paid = receipts.address_topic(WALLET) + f"{7:064x}" + TASK.removeprefix("0x")
+
+    def logs(parameters: list[Any]) -> list[Any]:
+        asked.append(parameters[0])
+        topic = parameters[0]["topics"][0]
+        return [{**event("0x5", TASK), "topics": [topic], "data": paid}]
+
+    node.answers["eth_getLogs"] = logs
+
+    assert hub.reward_nrlc(TASK, 2) == 7
+    ended, rewarded = asked
+    assert ended["topics"] == [receipts.TASK_FINALIZE, TASK]
+    assert (ended["fromBlock"], ended["toBlock"]) == ("0x2", "0x2a")
+    assert rewarded["topics"] == [receipts.REWARD]
+    assert (rewarded["fromBlock"], rewarded["toBlock"]) == ("0x5", "0x5")
+
+
+def test_the_reward_of_a_task_that_has_not_ended_is_not_known(hub: Hub, node: FakeNode) -> None:
+    node.set("eth_getLogs", [])
+
+    assert hub.reward_nrlc(TASK, 2) is None
+
+
 def test_an_event_that_is_not_there_is_none(hub: Hub, node: FakeNode) -> None:
     node.set("eth_getLogs", [])
 

@@ -205,7 +205,7 @@ def test_a_lost_session_is_followed_by_a_new_one_with_every_topic(
     assert second.name != first.name
     assert second.expect("CONNECT")
     assert second.expect("SUBSCRIBE").headers == {"id": "0", "destination": f"/topic/task/{TASK}"}
-    assert words in "".join(str(getattr(record, "reason", "")) for record in caplog.records)
+    assert words in "".join(str(getattr(record, "error", "")) for record in caplog.records)
     assert scheduler.infos == 1
 
 
@@ -221,7 +221,7 @@ def test_a_session_that_the_scheduler_has_forgotten_refuses_frames_and_is_replac
     scheduler.send_status = 204
     while not owner.state():
         pass
-    assert any("answered 404" in str(getattr(record, "reason", "")) for record in caplog.records)
+    assert any("answered 404" in str(getattr(record, "error", "")) for record in caplog.records)
 
 
 def test_frames_that_cannot_be_sent_end_the_session(
@@ -263,7 +263,7 @@ def test_a_session_that_never_connects_is_given_up_though_it_lives(
     time.sleep(0.15)  # the time limit itself is under test
     session.lines.put(sockjs.HEARTBEAT)
     scheduler.session()
-    assert "not connected within" in str(getattr(caplog.records[0], "reason", ""))
+    assert "not connected within" in str(getattr(caplog.records[0], "error", ""))
     assert owner.states.empty()
 
 
@@ -286,7 +286,7 @@ def test_a_scheduler_without_sockjs_is_tried_again_and_named_once(
     assert owner.state() is True
     warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 1
-    assert "answered 503" in str(getattr(warnings[0], "reason", ""))
+    assert "answered 503" in str(getattr(warnings[0], "error", ""))
 
 
 def test_nobody_listening_is_waited_for_with_growing_pauses(

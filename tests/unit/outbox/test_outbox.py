@@ -79,13 +79,13 @@ def test_an_answer_that_got_lost_is_no_second_transaction(
     assert [type(one) for one in harness.turn()] == [ActionMined]
     assert len(harness.signed) == 1
     (said,) = [vars(one) for one in caplog.records if "perhaps not sent" in one.getMessage()]
-    assert (said["task"], said["why"]) == (task(1), "no answer in time")
+    assert (said["task"], said["error"]) == (task(1), "no answer in time")
 
 
 def test_the_log_tells_a_transaction_s_way_with_its_task(
     harness: OutboxHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.DEBUG):
         harness.outbox.submit(contribute(task(1)))
         harness.turn()
 

@@ -212,7 +212,7 @@ def test_a_contribution_that_the_contract_goes_on_refusing_fails_in_its_words(
     harness.outbox.submit(contribute(task(1)))
     assert harness.turn(WATCH_BLOCKS - 1) == []
     (said,) = [vars(one) for one in caplog.records if "would refuse it now" in one.getMessage()]
-    assert (said["task"], said["why"]) == (task(1), "not enough stake")
+    assert (said["task"], said["error"]) == (task(1), "not enough stake")
 
     (result,) = harness.turn(2)
 
@@ -367,4 +367,4 @@ def test_a_refusal_of_the_node_is_told_once_in_plain_words(
         harness.turn(5)
 
     (said,) = [one for one in caplog.records if told in one.getMessage()]
-    assert vars(said)["why"] == "the node's words"
+    assert vars(said)["error"] == "the node's words"

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from iexworker.errors import ChainError
 from iexworker.poco import receipts
-from iexworker.poco.models import ActionKind
+from iexworker.poco.models import ActionKind, Log
 
 TASK, WALLET = "0x" + "11" * 32, "0x" + "22" * 20
 LOG = {
@@ -75,3 +76,22 @@ def test_block_zero_proves_nothing() -> None:
 def test_the_event_of_another_action_proves_nothing() -> None:
     assert receipts.confirmation(read(), ActionKind.CONTRIBUTE, TASK, WALLET, 50) is None
     assert receipts.confirmation(read(), ActionKind.REVEAL, TASK, WALLET, 50) is not None
+
+
+def reward(owner: str = WALLET, amount: int = 7, reference: str = TASK) -> Log:
+    words = (receipts.address_topic(owner), f"{amount:064x}", reference)
+    data = "0x" + "".join(word.removeprefix("0x") for word in words)
+    return Log((receipts.REWARD,), data, 5, "0x" + "5a" * 32)
+
+
+def test_a_reward_is_what_the_wallet_is_paid_for_this_task() -> None:
+    others = (reward(owner="0x" + "33" * 20), reward(reference="0x" + "44" * 32))
+
+    assert receipts.reward_nrlc([*others, reward(), reward(amount=2)], TASK, WALLET) == 9
+    assert receipts.reward_nrlc(others, TASK, WALLET) == 0
+
+
+def test_another_event_with_the_same_words_is_no_reward() -> None:
+    other = replace(reward(), topics=(receipts.TASK_FINALIZE,))
+
+    assert receipts.reward_nrlc([other], TASK, WALLET) == 0

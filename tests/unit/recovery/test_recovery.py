@@ -142,7 +142,7 @@ def test_the_operator_reads_what_is_looked_for_and_what_keeps_it_from_being_foun
         "looking for our contributions on the chain",
         "recovery not done yet, trying again",
     ]
-    assert vars(caplog.records[0])["why"] == "new"
+    assert vars(caplog.records[0])["reason"] == "new"
     assert "503" in vars(caplog.records[1])["error"]
     assert {record.name for record in caplog.records} == {"iexworker.recovery.recovery"}
 

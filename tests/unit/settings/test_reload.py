@@ -37,7 +37,7 @@ def test_settings_with_problems_are_not_taken(
     with caplog.at_level(logging.ERROR):
         change = read_again(settings, read)
     assert change.settings == settings
-    assert [record.__dict__["problem"] for record in caplog.records] == [
+    assert [record.__dict__["reason"] for record in caplog.records] == [
         "IEXEC_GAS_PRICE_CAP: x",
         "another",
     ]

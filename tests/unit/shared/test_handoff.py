@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,13 @@ def test_an_outcome_is_found_by_its_attempt_only(tmp_path: Path) -> None:
 def test_an_outcome_of_another_shape_is_none(tmp_path: Path) -> None:
     handoff.outcome_path(tmp_path, "app").write_text('{"task": 1}')
     assert handoff.read_outcome(tmp_path, "app") is None
+
+
+def test_an_outcome_of_an_earlier_version_reads_back(tmp_path: Path) -> None:
+    outcome = handoff.StepOutcome(TASK, "compute", 2, ok=True, digest="0x")
+    old = outcome.to_json() | {"container_ms": 12}
+    handoff.outcome_path(tmp_path, "compute").write_text(json.dumps(old))
+    assert handoff.read_outcome(tmp_path, "compute") == outcome
 
 
 def test_writing_leaves_no_other_file(tmp_path: Path) -> None:

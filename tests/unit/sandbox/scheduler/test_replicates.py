@@ -260,7 +260,7 @@ def test_a_failed_app_is_told_with_its_last_words(caplog: pytest.LogCaptureFixtu
         pool.tell(task, ALICE, "COMPUTE_FAILED", failed)
     record = vars(next(one for one in caplog.records if one.message == "replicate changed"))
     assert (record["cause"], record["exit_code"]) == ("APP_COMPUTE_FAILED", 3)
-    assert record["why"] == "the app ended with exit code 3 (APP_COMPUTE_FAILED)"
+    assert record["reason"] == "the app ended with exit code 3 (APP_COMPUTE_FAILED)"
     # The fact that the log shows as it is, line by line.
     assert record["text_block"].splitlines()[0] == "    | line 10"
     assert record["text_block"].splitlines()[-1] == "    | line 29\t?[2J"

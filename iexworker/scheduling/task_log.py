@@ -1,0 +1,346 @@
+"""What an operator reads of a task: a line for each thing achieved, each failure, and the end.
+
+At INFO a task that goes well has six lines: granted, computed (by its slot), contributed, revealed,
+uploaded, ended. All else about it is for developers, at DEBUG.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from iexworker.core.messages import AbortCause, AnswerKind
+from iexworker.errors import ChainError
+from iexworker.poco.models import TaskDescription, TaskStatus
+from iexworker.task.events import (
+    Answered,
+    Event,
+    Mined,
+    Notified,
+    NotMined,
+    Observed,
+    StepDone,
+)
+from iexworker.task.replicate import Replicate, Step, Work
+
+UNKNOWN = "unknown"
+NRLC_PER_RLC = 10**9
+REWARD_TRIES = 3
+REWARD_PAUSE_S = 2.0
+"""Our node may show the end of a task some blocks after the scheduler's does."""
+
+log = logging.getLogger(__name__)
+
+STEPS_IN_WORDS: Mapping[Step, str] = {
+    Step.START: "start",
+    Step.APP: "app download",
+    Step.DATA: "data download",
+    Step.COMPUTE: "compute",
+    Step.CONTRIBUTE: "contribute",
+    Step.REVEAL: "reveal",
+    Step.UPLOAD: "upload",
+    Step.COMPLETE: "clean up",
+    Step.ABORT: "abort",
+}
+
+CAUSES_IN_WORDS: Mapping[str, str] = {
+    "CHAIN_UNREACHABLE": "the chain node did not answer in time",
+    "STAKE_TOO_LOW": "the wallet's deposit does not cover the stake of this task",
+    "OUT_OF_GAS": "the wallet cannot pay for a transaction",
+    "TASK_NOT_ACTIVE": "the task takes no contributions any more",
+    "CONTRIBUTION_TIMEOUT": "the contribution deadline has passed",
+    "CONTRIBUTION_ALREADY_SET": "this wallet has contributed to the task already",
+    "TASK_DESCRIPTION_NOT_FOUND": "the chain does not know the task",
+    "TASK_DESCRIPTION_INVALID": "a task without an enclave cannot have an encrypted result",
+    "TEE_NOT_SUPPORTED": "the task needs an enclave, which this worker has not",
+    "WORKERPOOL_AUTHORIZATION_NOT_FOUND": "the contract would not take the grant's authorisation",
+    "DETERMINISM_HASH_NOT_FOUND": "the computation left no result that could be contributed",
+    "RESULT_LINK_MISSING": "the result proxy has not taken the result, or has none to link to",
+    "UNKNOWN": "an unexpected error of this worker",
+}
+"""Causes (docs/spec/04, section 1.5) that `scheduling` finds by itself, in words for an operator.
+
+Those of a slot come with their own words: which image, which input, which exit code.
+"""
+
+_OUR_FAULT = frozenset({"UNKNOWN", "CHAIN_UNREACHABLE", "STAKE_TOO_LOW", "OUT_OF_GAS"})
+"""Causes that want a look at this worker; any other may be the task's own."""
+
+_TOLD_TO_ABORT: Mapping[AbortCause, str] = {
+    AbortCause.UNKNOWN: "the scheduler aborts the task",
+    AbortCause.CONTRIBUTION_TIMEOUT: "the scheduler aborts: the contribution deadline has passed",
+    AbortCause.CONSENSUS_REACHED: "the scheduler aborts: the other workers have agreed already",
+}
+
+
+class Rewards(Protocol):
+    """Who knows what was paid; calls may raise `ChainError`."""
+
+    async def reward_nrlc(self, task_id: str, since_block: int) -> int | None:
+        """Return what the wallet was paid, None while the node does not show the task's end."""
+
+
+@dataclass(slots=True)
+class _Record:
+    """What is known of a task's way since this process has it."""
+
+    began_s: float
+    restarted: bool
+    since_s: float
+    """When the work of the present step began."""
+    spent_s: dict[Step, float] = field(default_factory=dict)
+    failed: bool = False
+    cause: str | None = None
+    reason: str | None = None
+    revealed_block: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEnd:
+    """How a task ended; `tell` logs it, once."""
+
+    task_id: str
+    verdict: str
+    cause: str | None
+    reason: str | None
+    total_s: float
+    steps: str
+    restarted: bool
+    revealed_block: int | None
+    """Where our reveal was mined, as far as this process has seen it."""
+
+    def tell(self, reward_nrlc: int | None) -> None:
+        """Log the task's last line; an unknown reward is None."""
+        completed = self.verdict == "completed"
+        log.log(
+            logging.INFO if completed else logging.WARNING,
+            "task ended",
+            extra={
+                "task": self.task_id,
+                "verdict": self.verdict,
+                "cause": self.cause,
+                "reason": self.reason,
+                "total_s": self.total_s,
+                "steps": self.steps,
+                "measured": "since restart" if self.restarted else None,
+                "reward": _rlc(reward_nrlc) if completed else "none",
+            },
+        )
+
+
+class TaskLog:
+    """Follows every task of the worker."""
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self._records: dict[str, _Record] = {}
+
+    def begin(self, replicate: Replicate, *, restarted: bool = False) -> None:
+        """Take up a task; `restarted` says that it was begun by an earlier process."""
+        now_s = self._now_s()
+        self._records[replicate.task_id] = _Record(now_s, restarted, now_s)
+
+    def take(self, before: Replicate, event: Event, after: Replicate) -> None:
+        """Log what the event has brought about."""
+        record = self._records[after.task_id]
+        self._measure(record, before, after)
+        if before.step is not Step.ABORT and after.step is Step.ABORT:
+            _note_abort(record, before, event, after)
+        elif isinstance(event, Mined) and _was_due(before, event.step):
+            _tell_mined(record, before.task_id, event)
+        elif isinstance(event, StepDone) and _was_due(before, event.step):
+            _tell_done(record, before, event)
+        elif after.work is Work.FAILED and before.work is Work.DOING:
+            _tell_failed(record, before, event, after)
+
+    def end(self, replicate: Replicate) -> TaskEnd:
+        """Let go of a task that has ended; the caller has its end told."""
+        record = self._records.pop(replicate.task_id)
+        total_s = self._now_s() - record.began_s
+        return TaskEnd(
+            replicate.task_id,
+            _verdict(replicate, record),
+            record.cause,
+            record.reason,
+            round(total_s, 2),
+            _steps(record, total_s),
+            record.restarted,
+            record.revealed_block,
+        )
+
+    def _measure(self, record: _Record, before: Replicate, after: Replicate) -> None:
+        """Add the time that a step's work took to that step."""
+        now_s = self._now_s()
+        over = after.step is not before.step or after.work is not Work.DOING
+        if before.work is Work.DOING and over:
+            spent_s = record.spent_s.get(before.step, 0.0)
+            record.spent_s[before.step] = spent_s + now_s - record.since_s
+        if after.work is Work.DOING and (over or before.work is not Work.DOING):
+            record.since_s = now_s
+
+
+async def tell_end(end: TaskEnd, rewards: Rewards) -> None:
+    """Log the end of a task with its reward, unknown where our node does not tell it soon."""
+    reward_nrlc = None
+    try:
+        if end.verdict == "completed" and end.revealed_block is not None:
+            reward_nrlc = await _reward_nrlc(end.task_id, end.revealed_block, rewards)
+    finally:  # a stop that does not wait for the node still has the line
+        end.tell(reward_nrlc)
+
+
+async def _reward_nrlc(task_id: str, since_block: int, rewards: Rewards) -> int | None:
+    for left in reversed(range(REWARD_TRIES)):
+        try:
+            found = await rewards.reward_nrlc(task_id, since_block)
+        except ChainError as error:
+            log.debug("reward not read", extra={"task": task_id, "error": str(error)})
+            found = None
+        if found is not None or left == 0:
+            return found
+        await asyncio.sleep(REWARD_PAUSE_S)
+    return None
+
+
+def tell_granted(description: TaskDescription) -> None:
+    """Log what was granted."""
+    log.info(
+        "task granted",
+        extra={
+            "task": description.task_id,
+            "deal": description.deal_id,
+            "app": description.app_address,
+            "image": description.app_image,
+        },
+    )
+
+
+def _was_due(before: Replicate, step: Step) -> bool:
+    return before.step is step and before.work is Work.DOING
+
+
+def _tell_mined(record: _Record, task_id: str, event: Mined) -> None:
+    receipt = event.receipt
+    if event.step is Step.REVEAL:
+        record.revealed_block = receipt.block_number
+    log.info(
+        "result contributed" if event.step is Step.CONTRIBUTE else "result revealed",
+        extra={
+            "task": task_id,
+            "transaction": receipt.tx_hash if int(receipt.tx_hash, 16) else UNKNOWN,
+            "gas": UNKNOWN if event.gas_used is None else event.gas_used,
+        },
+    )
+
+
+def _tell_done(record: _Record, before: Replicate, event: StepDone) -> None:
+    if event.attempt != before.attempt or event.step in (Step.COMPLETE, Step.ABORT):
+        return
+    if not event.ok:
+        _note_failure(record, before, event.cause, event.reason, told=event.told)
+    elif event.step is Step.UPLOAD:
+        log.info("result uploaded", extra={"task": before.task_id, **_place(event.result_link)})
+
+
+def _tell_failed(record: _Record, before: Replicate, event: Event, after: Replicate) -> None:
+    """Tell of a step that failed otherwise than by its own work."""
+    if isinstance(event, NotMined):  # the outbox has told it
+        _note_failure(record, before, event.cause, event.reason, told=True)
+    else:
+        cause = next((update.cause for update in reversed(after.pending) if update.cause), None)
+        _note_failure(record, before, cause, "", told=False)
+
+
+def _note_failure(
+    record: _Record, before: Replicate, cause: str | None, words: str, *, told: bool
+) -> None:
+    record.failed, record.cause = True, cause
+    # Where the words begin with the cause's wire name, it is not said twice.
+    record.reason = words.removeprefix(f"{cause} ") or CAUSES_IN_WORDS.get(cause or "")
+    if not told:
+        log.log(
+            logging.ERROR if cause in _OUR_FAULT else logging.WARNING,
+            "step failed",
+            extra={
+                "task": before.task_id,
+                "step": STEPS_IN_WORDS[before.step],
+                "cause": record.cause,
+                "reason": record.reason,
+            },
+        )
+
+
+def _note_abort(record: _Record, before: Replicate, event: Event, after: Replicate) -> None:
+    """Note why a task is given up; after a failed step that is the reason."""
+    if isinstance(event, NotMined):
+        _note_failure(record, before, event.cause, event.reason, told=True)
+    elif not (before.work is Work.FAILED and record.failed):
+        cause = after.abort_cause or AbortCause.UNKNOWN
+        record.failed = False
+        record.cause = None if cause is AbortCause.UNKNOWN else cause.value
+        record.reason = _why_aborted(event)
+    if after.lost and not before.lost:
+        log.error(
+            "contribution cannot win any more",
+            extra={"task": before.task_id, "reason": record.reason},
+        )
+
+
+def _why_aborted(event: Event) -> str:
+    if isinstance(event, Notified):
+        return _TOLD_TO_ABORT[event.notification.abort_cause]
+    if isinstance(event, Observed):
+        return _why_over(event)
+    if isinstance(event, Answered) and event.kind is AnswerKind.REFUSED:
+        return f"the scheduler refuses the status {event.status.value}"
+    return _TOLD_TO_ABORT[AbortCause.UNKNOWN]
+
+
+def _why_over(seen: Observed) -> str:
+    """Say what the chain shows that leaves nothing to be won."""
+    status = seen.task.status
+    if status is TaskStatus.COMPLETED:
+        return "the task was completed without our reveal"
+    if status is TaskStatus.FAILED:
+        return "the task has failed on the chain"
+    if seen.head_s > seen.task.final_deadline_s:
+        return "the task's final deadline has passed"
+    if status is not TaskStatus.REVEALING:
+        return "no agreement before the contribution deadline"
+    if seen.contribution.result_hash != seen.task.consensus:
+        return "the other workers agreed on another result"
+    return "the reveal deadline has passed"
+
+
+def _verdict(replicate: Replicate, record: _Record) -> str:
+    if replicate.step is Step.COMPLETE:
+        return "completed"
+    return "failed" if record.failed else "aborted"
+
+
+def _steps(record: _Record, total_s: float) -> str:
+    """Return the time by step; what is left over went by in waiting for others."""
+    parts = {STEPS_IN_WORDS[step]: spent_s for step, spent_s in record.spent_s.items()}
+    parts["waiting"] = max(0.0, total_s - sum(parts.values()))
+    return ", ".join(f"{name} {spent_s:.2f} s" for name, spent_s in parts.items())
+
+
+def _place(link: str | None) -> dict[str, str]:
+    """Return where a result lies, from the link that goes on the chain (docs/spec/09, 2.6)."""
+    try:
+        found = json.loads(link or "")
+        return {"storage": found["storage"], "link": found["location"]}
+    except (ValueError, TypeError, KeyError):
+        return {"link": link or UNKNOWN}
+
+
+def _rlc(amount_nrlc: int | None) -> str:
+    if amount_nrlc is None:
+        return UNKNOWN
+    whole, rest = divmod(amount_nrlc, NRLC_PER_RLC)
+    return f"{whole}.{rest:09}".rstrip("0").rstrip(".") + " RLC"
