@@ -21,7 +21,7 @@ from iexworker.sandbox.chain.accounts import write_keystores
 from iexworker.sandbox.chain.deployment import WEI_PER_NRLC
 from iexworker.sandbox.chain.sender import Sender
 from iexworker.sandbox.network.network import KEYSTORE_PASSWORD
-from tests.helpers.fault_proxy import Address, Mood, Proxy
+from tests.helpers.fault_proxy import Address, FaultProxy, Mood
 from tests.helpers.live_worker import QUICK, LiveWorker, Stage
 
 CLOCK_FOLDER = Path(__file__).with_name("clock")
@@ -56,15 +56,17 @@ class Arena(Stage):
         self._clock = self.network.path / "clock"
         _mount(self.base)
         network = self.network
-        results = Proxy(_loopback(network.proxy_port)).open()
+        results = FaultProxy(_loopback(network.proxy_port)).open()
         targets: dict[Partner, Address] = {
             Partner.NODE: _loopback(network.chain_port),
             Partner.REGISTRY: _loopback(network.registry_port),
         }
-        self.proxies = {partner: Proxy(target).open() for partner, target in targets.items()}
+        self.proxies = {partner: FaultProxy(target).open() for partner, target in targets.items()}
         self.proxies[Partner.RESULTS] = results
-        self.proxies[Partner.DOCKER] = Proxy(DOCKER_SOCKET, network.path / "docker.sock").open()
-        self.proxies[Partner.SCHEDULER] = Proxy(
+        self.proxies[Partner.DOCKER] = FaultProxy(
+            DOCKER_SOCKET, network.path / "docker.sock"
+        ).open()
+        self.proxies[Partner.SCHEDULER] = FaultProxy(
             _loopback(network.scheduler_port), rewrites={network.proxy_url: results.url}
         ).open()
         self.app = self.app.replace(network.registry_address, self._registry)

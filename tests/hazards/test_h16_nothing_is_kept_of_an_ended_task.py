@@ -27,7 +27,7 @@ async def scenario(harness: SchedulingHarness) -> None:
     await harness.comes_to(aborted, "ABORTED")
     await harness.until(lambda: not harness.runner.replicates, "no record is left")
     ended = {task.task_id for task in (*tasks, aborted)}
-    await harness.until(lambda: set(harness.forgotten) == ended, "the outbox has been told")
+    await harness.until(lambda: set(harness.node.forgotten) == ended, "the outbox has been told")
     parts = (
         harness.runner,
         harness.effects,

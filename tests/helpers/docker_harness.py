@@ -8,14 +8,11 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import selectors
-import socket
 import tarfile
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +24,7 @@ from iexworker.compute.engine import ContainerSpec, Engine
 from iexworker.poco.models import ZERO_ADDRESS, DealParams, Profile, TaskDescription
 from iexworker.settings import model as settings
 from iexworker.settings.model import Settings
+from tests.helpers.fault_proxy import FaultProxy
 
 ADDRESS = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
 _APPLETS = "sh cat cp dd echo env head kill ln ls mkdir mkfifo printf sleep test touch true yes"
@@ -69,6 +67,14 @@ def engine() -> Iterator[Engine]:
 def image(engine: Engine) -> Iterator[str]:
     with image_of_this_run(engine) as reference:
         yield reference
+
+
+@pytest.fixture
+def docker_proxy(tmp_path: Path) -> Iterator[FaultProxy]:
+    """An engine that can go away and come back, without being touched itself."""
+    proxy = FaultProxy(ADDRESS.removeprefix("unix://"), tmp_path / "docker.sock").open()
+    yield proxy
+    proxy.close()
 
 
 def new_wallet() -> str:
@@ -169,66 +175,3 @@ def eventually(condition: Callable[[], bool], what: str, seconds: float = 30.0) 
     while not condition():
         assert time.monotonic() < deadline_s, f"waited in vain for {what}"
         time.sleep(0.02)
-
-
-class Relay:
-    """A socket before the engine's that can be cut: an engine that goes away and comes back."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "docker.sock"
-        self.address = f"unix://{self.path}"
-        self._target = ADDRESS.removeprefix("unix://")
-        self._ends: set[socket.socket] = set()
-        self._lock = threading.Lock()
-        self._listener: socket.socket | None = None
-        self.restore()
-
-    def restore(self) -> None:
-        """Let connections through."""
-        self.path.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(str(self.path))
-        listener.listen()
-        self._listener = listener
-        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
-
-    def cut(self) -> None:
-        """Refuse new connections and break those that stand."""
-        assert self._listener is not None
-        self.path.unlink()
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        with self._lock:
-            for end in self._ends:
-                with suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
-
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
-            engine = socket.socket(socket.AF_UNIX)
-            engine.connect(self._target)
-            threading.Thread(target=self._carry, args=(client, engine), daemon=True).start()
-
-    def _carry(self, one: socket.socket, other: socket.socket) -> None:
-        with self._lock:
-            self._ends |= {one, other}
-        with selectors.DefaultSelector() as selector, one, other:
-            selector.register(one, selectors.EVENT_READ, other)
-            selector.register(other, selectors.EVENT_READ, one)
-            with suppress(OSError):
-                while all(self._pass_on(key) for key, _ in selector.select()):
-                    pass
-            with self._lock:
-                self._ends -= {one, other}
-
-    def _pass_on(self, key: selectors.SelectorKey) -> bool:
-        source: Any = key.fileobj
-        data = source.recv(65536)
-        if data:
-            key.data.sendall(data)
-        return bool(data)

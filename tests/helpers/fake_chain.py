@@ -1,13 +1,14 @@
-"""A chain in memory: one wallet's mempool, blocks and contributions, and their faults.
+"""A chain in memory: one wallet's mempool, blocks, tasks and contributions, and their faults.
 
 It stands for a real node where thousands of random histories are played; the integration tests
-play some of them on the real one (tests/integration/test_outbox_chain.py).
+play some of them on the real one (tests/integration/test_outbox_chain.py). The outbox takes it as
+its node; a gateway on it is made by fake_gateway.py.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import rlp
@@ -20,23 +21,32 @@ from iexworker.poco import abi, receipts
 from iexworker.poco.hashing import hex_text, keccak
 from iexworker.poco.models import (
     ZERO_ADDRESS,
+    ZERO_BYTES32,
     ActionKind,
+    ChainAccount,
     ChainReceipt,
+    ChainTask,
+    Contributed,
     Contribution,
+    ContributionEvent,
     ContributionStatus,
     Head,
     Log,
     Nonces,
+    Profile,
     Receipt,
+    Sighting,
+    TaskDescription,
+    TaskView,
 )
 from iexworker.wallet import Wallet
+from tests.helpers.fake_gateway import UNSET, ChainView
 
 WALLET = Wallet(bytes([7]) * 32)
 HUB = "0x" + "42" * 20
 CHAIN_ID = 134
 BLOCK_TIME_S = 5.0
 START_S = 1_700_000_000
-UNSET = Contribution(ContributionStatus.UNSET, "0x" + "00" * 32, "0x" + "00" * 32, ZERO_ADDRESS)
 
 _SELECTORS = {
     keccak(signature.encode())[:4]: kind
@@ -72,14 +82,28 @@ class State:
     number: int = 100
     nonce: int = 0
     contributions: dict[str, Contribution] = field(default_factory=dict)
+    receipts: dict[tuple[ActionKind, str], ChainReceipt] = field(default_factory=dict)
+    """Where an action on a task was mined."""
     mined: dict[str, Receipt] = field(default_factory=dict)
 
 
-class FakeChain:
+class FakeChain(ChainView):
     """The node of one wallet; its public attributes are the faults that a test sets."""
+
+    wallet = WALLET.address
 
     def __init__(self) -> None:
         self.state = State()
+        self.tasks: dict[str, ChainTask] = {}
+        self.descriptions: dict[str, TaskDescription] = {}
+        self.signatures: dict[str, str] = {}
+        """Of the authorisations with which tasks were contributed to."""
+        self.unreadable: set[str] = set()
+        """Tasks that cannot be read."""
+        self.looked_at: list[str] = []
+        self.knows_transactions = True
+        self.held: list[int] = []
+        """How many other transactions of ours the node holds, look by look; none at last."""
         self.time_s = START_S
         self.pool: dict[int, Sent] = {}
         self.deadlines: dict[str, int] = {}
@@ -100,13 +124,13 @@ class FakeChain:
     # What the outbox asks.
 
     def position(self) -> Position:
-        self._reach()
-        return Position(self.chain_id, self.nonces, self.head, self.network_wei)
+        self.reach()
+        return Position(self.chain_id, self.nonces(), self.head(), self.network_wei)
 
     def evidence(
         self, hashes: Sequence[str], tasks: Sequence[str], trials: Sequence[Action]
     ) -> Evidence:
-        self._reach()
+        self.reach()
         held = {sent.tx_hash for sent in self.pool.values()}
         return Evidence(
             {tx: self.state.mined[tx] for tx in hashes if tx in self.state.mined},
@@ -116,7 +140,7 @@ class FakeChain:
         )
 
     def broadcast(self, raw: bytes) -> tuple[BroadcastAnswer, str]:
-        self._reach()
+        self.reach()
         sent = Sent.read(raw)
         self.broadcasts.append(sent.tx_hash)
         answer = self._take(sent)
@@ -125,30 +149,81 @@ class FakeChain:
         return answer, answer.value
 
     def locate(self, kind: ActionKind, task_id: str) -> ChainReceipt | None:
-        self._reach()
+        self.reach()
         for receipt in self.state.mined.values():
             proof = receipts.confirmation(receipt, kind, task_id, WALLET.address, 1)
             if proof is not None:
                 return proof
         return None
 
-    # What a test looks at.
+    # What a gateway reads.
 
-    @property
+    def reach(self) -> None:
+        if self.unreachable:
+            raise ChainError("node: no answer in time")
+
     def head(self) -> Head:
         return Head(self.state.number, self.time_s)
 
-    @property
     def nonces(self) -> Nonces:
         pending = self.state.nonce
         while pending in self.pool:
             pending += 1
-        return Nonces(self.state.nonce, pending)
+        others = self.held.pop(0) if self.held else 0
+        return Nonces(self.state.nonce, pending + others)
+
+    def task_view(self, task_id: str) -> TaskView:
+        self.looked_at.append(task_id)
+        if task_id in self.unreadable:
+            raise ChainError("no answer")
+        found = self.tasks.get(task_id)
+        return TaskView(found, self.contribution(task_id), ChainAccount(0, 0), self.head())
+
+    def describe(self, task_id: str, profile: Profile) -> TaskDescription:
+        return self.descriptions[task_id]
+
+    def contribution_events(self) -> list[ContributionEvent]:
+        return [
+            ContributionEvent(
+                task_id, self.contribution(task_id).result_hash, mined.block_number, mined.tx_hash
+            )
+            for (kind, task_id), mined in self.state.receipts.items()
+            if kind is ActionKind.CONTRIBUTE
+        ]
+
+    def contributed(self, tx_hash: str) -> Contributed | None:
+        for event in self.contribution_events() if self.knows_transactions else ():
+            if event.tx_hash == tx_hash:
+                return Contributed(event.task_id, ZERO_ADDRESS, self.signatures[event.task_id])
+        return None
+
+    def event(self, kind: ActionKind, task_id: str) -> Log | None:
+        found = self.state.receipts.get((kind, task_id))
+        if found is None:
+            return None
+        return Log(tuple(receipts.topics(kind, task_id, self.wallet)), "0x", *_place(found))
+
+    # What a test looks at.
 
     def contribution(self, task_id: str) -> Contribution:
         return self.state.contributions.get(task_id, UNSET)
 
     # What a test makes happen.
+
+    def show(
+        self,
+        seen: Sighting,
+        description: TaskDescription,
+        receipts: Mapping[ActionKind, ChainReceipt],
+        signature: str,
+    ) -> None:
+        """Have a task, and what the wallet has done for it, from now on."""
+        task_id = seen.task.task_id
+        self.time_s = seen.head_s
+        self.tasks[task_id], self.descriptions[task_id] = seen.task, description
+        self.state.contributions[task_id] = seen.contribution
+        self.state.receipts |= {(kind, task_id): at for kind, at in receipts.items()}
+        self.signatures[task_id] = signature
 
     def mine(self, blocks: int = 1) -> None:
         for _ in range(blocks):
@@ -168,7 +243,7 @@ class FakeChain:
                         self.pool.setdefault(sent.nonce, sent)
             self.state.number = undone.number  # the new branch is no shorter
 
-    def forget(self) -> None:
+    def drop_pool(self) -> None:
         """Restart with an empty mempool."""
         self.pool.clear()
 
@@ -179,10 +254,6 @@ class FakeChain:
 
     def _sent_in(self, state: State) -> list[tuple[str, Sent]]:
         return [(tx, self._all[tx]) for tx in state.mined if tx in self._all]
-
-    def _reach(self) -> None:
-        if self.unreachable:
-            raise ChainError("node: no answer in time")
 
     def _refusals(self, trials: Sequence[Action]) -> list[tuple[ActionKey, str]]:
         if self.refuses is not None:
@@ -240,8 +311,13 @@ class FakeChain:
         if kind is ActionKind.REVEAL:
             status, result_hash = ContributionStatus.PROVED, self.contribution(task_id).result_hash
         self.state.contributions[task_id] = Contribution(
-            status, result_hash, "0x" + "00" * 32, ZERO_ADDRESS
+            status, result_hash, ZERO_BYTES32, ZERO_ADDRESS
         )
+        self.state.receipts[kind, task_id] = ChainReceipt(self.state.number, sent.tx_hash)
+
+
+def _place(receipt: ChainReceipt) -> tuple[int, str]:
+    return receipt.block_number, receipt.tx_hash
 
 
 def task(number: int) -> str:

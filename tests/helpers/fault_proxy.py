@@ -1,7 +1,8 @@
 """Stands on loopback in front of a partner of the worker, and fails as it is told.
 
-It passes bytes on, over TCP or a Unix socket, so that HTTP, event streams and Docker's attached
-containers go through alike. Each change of mood cuts what stands, as a failing partner would.
+A `FaultProxy` passes bytes on, over TCP or a Unix socket, so that HTTP, event streams and Docker's
+attached containers go through alike. Each change of mood cuts what stands, as a failing partner
+would. An `HttpFaultProxy` reads the calls, too: it can answer some by itself, and add to streams.
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ import os
 import socket
 import struct
 import threading
+from collections import deque
 from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 SLOW_S = 2.0
 """How much later each piece of an answer comes from a slow partner."""
 _PIECE = 64 * 1024
+_HEAD_END = b"\r\n\r\n"
+_STREAM = "/xhr_streaming"
 _WHOLE_REQUEST_S = 0.05
 _ABORT = struct.pack("ii", 1, 0)
 """SO_LINGER: what is closed so is reset."""
@@ -71,7 +76,7 @@ _SAID = {
 }
 
 
-class Proxy:
+class FaultProxy:
     """One partner's double; `turn` may be called from any thread and returns when it is so."""
 
     def __init__(
@@ -98,18 +103,19 @@ class Proxy:
         """What a client of HTTP is given."""
         return f"http://127.0.0.1:{self.port}" if self._path is None else f"unix://{self._path}"
 
-    def open(self) -> Proxy:
-        """Begin to serve."""
+    def open(self) -> Self:
+        """Begin to serve; until then connections are refused."""
         self._thread.start()
         self._run(self._listen())
         return self
 
     def close(self) -> None:
         """Cut everything and end."""
-        self._run(self._shut())
-        self._run(self._cut())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        if self._thread.is_alive():
+            self._run(self._shut())
+            self._run(self._cut())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
         self._loop.close()
         if self._holder is not None:
             self._holder.close()
@@ -164,7 +170,11 @@ class Proxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         said = _SAID.get(self._mood)
         if said is None:
-            await self._relay(reader, writer)
+            far_reader, far_writer = await self._dial()
+            try:
+                await self._pass_on(reader, writer, far_reader, far_writer)
+            finally:
+                _reset(far_writer)
             return
         if await _request(reader):
             writer.write(next(said))
@@ -173,17 +183,21 @@ class Proxy:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(reader.read(), 1)
 
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if isinstance(self._target, str):
-            near, far = await asyncio.open_unix_connection(self._target)
-        else:
-            near, far = await asyncio.open_connection(*self._target)
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._up(reader, far))
-                group.create_task(self._down(near, writer))
-        finally:
-            _reset(far)
+            return await asyncio.open_unix_connection(self._target)
+        return await asyncio.open_connection(*self._target)
+
+    async def _pass_on(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        far_reader: asyncio.StreamReader,
+        far_writer: asyncio.StreamWriter,
+    ) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._up(reader, far_writer))
+            group.create_task(self._down(far_reader, writer))
 
     async def _up(self, reader: asyncio.StreamReader, far: asyncio.StreamWriter) -> None:
         while piece := await reader.read(_PIECE):
@@ -205,6 +219,104 @@ class Proxy:
                 await writer.drain()
         if self._mood is not Mood.SILENT:
             writer.write_eof()
+
+
+@dataclass(frozen=True)
+class Said:
+    """An answer that the proxy gives by itself."""
+
+    body: str
+    status: int = 200
+
+    def written(self) -> bytes:
+        head = f"HTTP/1.1 {self.status} Said\r\nContent-Length: {len(self.body.encode())}\r\n\r\n"
+        return (head + self.body).encode()
+
+
+class HttpFaultProxy(FaultProxy):
+    """Passes calls on, but for those that it was told to answer."""
+
+    def __init__(self, target: Address) -> None:
+        super().__init__(target)
+        self.calls: list[str] = []
+        self._once: dict[str, deque[Said]] = {}
+        self._always: dict[str, Said] = {}
+        self._streams: set[asyncio.StreamWriter] = set()
+
+    def answer(self, call: str, *answers: Said) -> None:
+        """Answer calls that begin so (`METHOD /path`) with these, one each, then pass them on."""
+        self._once[call] = deque(answers)
+
+    def always(self, call: str, answer: Said | None) -> None:
+        """Answer calls that begin so with this; with None pass them on again."""
+        self._always = {start: said for start, said in self._always.items() if start != call}
+        if answer is not None:
+            self._always[call] = answer
+
+    def add(self, line: str) -> None:
+        """Add a line to every open event stream."""
+        self._run(self._add(line.encode() + b"\n"))
+
+    async def _add(self, data: bytes) -> None:
+        for stream in self._streams:
+            stream.write(b"%x\r\n%s\r\n" % (len(data), data))
+
+    def _own_answer(self, call: str) -> Said | None:
+        self.calls.append(call)
+        for start, answers in self._once.items():
+            if call.startswith(start) and answers:
+                return answers.popleft()
+        found = (said for start, said in self._always.items() if call.startswith(start))
+        return next(found, None)
+
+    async def _pass_on(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        far_reader: asyncio.StreamReader,
+        far_writer: asyncio.StreamWriter,
+    ) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):  # one of the two has closed
+            while True:
+                head = await reader.readuntil(_HEAD_END)
+                body = await reader.readexactly(int(_field(head, b"content-length") or 0))
+                call = b" ".join(head.split(b" ", 2)[:2]).decode()
+                said = self._own_answer(call)
+                if said is not None:
+                    writer.write(said.written())
+                else:
+                    far_writer.write(head + body)
+                    await self._answer_to(call, far_reader, writer)
+                await writer.drain()
+        far_writer.close()  # in good order: nothing was cut
+
+    async def _answer_to(
+        self, call: str, far: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        head = await far.readuntil(_HEAD_END)
+        writer.write(head)
+        if _field(head, b"transfer-encoding") != b"chunked":
+            writer.write(await far.readexactly(int(_field(head, b"content-length") or 0)))
+            return
+        if call.endswith(_STREAM):
+            self._streams.add(writer)
+        try:
+            while (size := await far.readuntil(b"\r\n")) != b"0\r\n":
+                # Whole, so that a line of ours does not come into the middle of a chunk.
+                writer.write(size + await far.readexactly(int(size, 16) + 2))
+                await writer.drain()
+        finally:
+            self._streams.discard(writer)
+        writer.write(size + await far.readexactly(2))
+
+
+def _field(head: bytes, name: bytes) -> bytes:
+    """Return a field of a message's head, in lower case; empty where there is none."""
+    for line in head.lower().split(b"\r\n"):
+        found, _, value = line.partition(b":")
+        if found == name:
+            return value.strip()
+    return b""
 
 
 async def _request(reader: asyncio.StreamReader) -> bytes:

@@ -19,8 +19,8 @@ from iexworker.errors import (
     EXIT_REFUSED,
     EXIT_UNAVAILABLE,
 )
+from tests.helpers.fault_proxy import HttpFaultProxy, Said
 from tests.helpers.live_worker import LiveWorker, Stage, eventually
-from tests.integration.helpers.http_proxy import Middleman, Said
 
 pytestmark = [
     pytest.mark.docker,
@@ -35,7 +35,7 @@ NODE = "IEXEC_WORKER_OVERRIDE_BLOCKCHAIN_NODE_ADDRESS"
 ENGINE = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
 
 Make = Callable[..., LiveWorker]
-Between = Callable[[str], Middleman]
+Between = Callable[[str], HttpFaultProxy]
 
 
 @pytest.fixture(scope="module")
@@ -66,16 +66,17 @@ def make(stage: Stage) -> Iterator[Make]:
 
 @pytest.fixture
 def between() -> Iterator[Between]:
-    """Make middlemen, shut at first."""
-    made: list[Middleman] = []
+    """Make proxies in front of a URL, shut at first."""
+    made: list[HttpFaultProxy] = []
 
-    def between(target: str) -> Middleman:
-        made.append(Middleman(target))
+    def between(target: str) -> HttpFaultProxy:
+        host, port = target.removeprefix("http://").split(":")
+        made.append(HttpFaultProxy((host, int(port))))
         return made[-1]
 
     yield between
-    for middleman in made:
-        middleman.close()
+    for proxy in made:
+        proxy.close()
 
 
 def exit_code(worker: LiveWorker) -> int:

@@ -20,13 +20,13 @@ from iexworker.errors import DockerError
 from tests.helpers.docker_harness import (
     ADDRESS,
     DockerHarness,
-    Relay,
     eventually,
     make_settings,
     new_task,
     new_wallet,
     remove_containers,
 )
+from tests.helpers.fault_proxy import FaultProxy, Mood
 
 pytest_plugins = ["tests.helpers.docker_harness"]
 pytestmark = pytest.mark.docker
@@ -276,14 +276,15 @@ def test_without_a_stream_of_events_the_engine_is_asked(world: World, tmp_path: 
     assert (run.exit_code, world.out) == (3, "out\n")
 
 
-def test_an_engine_that_comes_back_gives_the_whole_output(world: World, tmp_path: Path) -> None:
-    relay = Relay(tmp_path)
-    world.use(relay.address)
+def test_an_engine_that_comes_back_gives_the_whole_output(
+    world: World, docker_proxy: FaultProxy
+) -> None:
+    world.use(docker_proxy.url)
 
     def outage() -> None:
-        relay.cut()
+        docker_proxy.turn(Mood.GONE)
         time.sleep(2.5)
-        relay.restore()
+        docker_proxy.turn(Mood.WELL)
 
     timer = threading.Timer(1.0, outage)
     timer.start()

@@ -1,55 +1,45 @@
 """The chain of a sandbox pool (tests/helpers/sandbox_pool.py), as the worker reads it.
 
-The gateway, its checks and its threads are the worker's own; only the hub under them is a fake, and
-a transaction is mined when the test says so.
+A transaction is mined when the test says so.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from coincurve import PrivateKey
 
-from iexworker.chain.hub import Hub
 from iexworker.errors import ChainError
-from iexworker.outbox.actions import ActionFailed, ActionMined, Pace, Result
-from iexworker.outbox.gas import GasReserve, reserve
+from iexworker.outbox.actions import ActionFailed, ActionMined, Result
 from iexworker.poco.hashing import hex_text, keccak, result_hash, result_seal
 from iexworker.poco.models import (
     ZERO_ADDRESS,
     ZERO_BYTES32,
-    ActionKind,
     ChainAccount,
     ChainReceipt,
     ChainTask,
-    Contributed,
     Contribution,
-    ContributionEvent,
     ContributionStatus,
     Head,
-    Log,
-    Nonces,
     Profile,
     TaskDescription,
     TaskStatus,
     TaskView,
 )
 from iexworker.sandbox.scheduler.interfaces import ChainTaskStatus
-from iexworker.scheduling.chain_gateway import ChainGateway
 from iexworker.task.replicate import Replicate, Step
 from tests.helpers import task_descriptions
+from tests.helpers.fake_gateway import ACTIONS, UNSET, ChainView
 from tests.helpers.sandbox_pool import Pool
 
 OWNER = hex_text(keccak(PrivateKey(b"\1" * 32).public_key.format(compressed=False)[1:])[12:])
 """Whose key signs the authorisations of a `Pool`."""
 HOUR_S = 3600
-_KINDS = {Step.CONTRIBUTE: ActionKind.CONTRIBUTE, Step.REVEAL: ActionKind.REVEAL}
 
 
 @dataclass
-class Node:
+class PoolNode(ChainView):
     """Our own node: what it shows of the pool's chain, and its faults."""
 
     pool: Pool
@@ -65,6 +55,8 @@ class Node:
     mines: bool = True
     sticks: bool = False
     """It goes on to show what it showed last."""
+    forgotten: list[str] = field(default_factory=list)
+    """Tasks of which the outbox was told that they have ended."""
     asked_for: dict[tuple[str, Step], str] = field(default_factory=dict)
     """What was handed to the outbox, with its digest."""
     _open: list[tuple[str, Step]] = field(default_factory=list)
@@ -72,28 +64,44 @@ class Node:
     _shown: dict[str, TaskView] = field(default_factory=dict)
 
     def reach(self) -> None:
-        """Raise `ChainError` while it does not answer."""
         if self.trouble:
             raise ChainError(self.trouble)
 
-    def view(self, task_id: str) -> TaskView:
-        """Return task and contribution."""
+    def task_view(self, task_id: str) -> TaskView:
         if not self.sticks or task_id not in self._shown:
             self._shown[task_id] = self._look(task_id)
         return self._shown[task_id]
 
     def head(self) -> Head:
-        """Return the newest block."""
         return Head(self.pool.chain.block, int(self.pool.clock.now_s()))
 
-    def want(self, task_id: str, step: Step, digest: str) -> None:
+    def balance_wei(self) -> int:
+        return 10**18 if self.gas else 0
+
+    def describe(self, task_id: str, profile: Profile) -> TaskDescription:
+        if task_id in self.unknown:
+            raise ChainError(f"task {task_id}: not known")
+        return task_descriptions.description(
+            task_id=task_id,
+            workerpool_owner=self.signer,
+            contribution_deadline_s=int(time.time()) + HOUR_S,
+            final_deadline_s=int(time.time()) + 2 * HOUR_S,
+            profile=profile.value,
+        )
+
+    def forget(self, task_id: str) -> None:
+        self.forgotten.append(task_id)
+
+    def transact(self, replicate: Replicate, step: Step) -> None:
         """Take an action, once."""
+        task_id, digest = replicate.task_id, replicate.digest
+        assert digest is not None
         if self.asked_for.setdefault((task_id, step), digest) != digest:
             raise AssertionError(f"{step.value} of {task_id} with another digest")
         if (task_id, step) not in self._open:
             self._open.append((task_id, step))
 
-    def mine(self) -> list[Result]:
+    def results(self) -> list[Result]:
         """Execute what is wanted; return what has become of it."""
         if not (self.mines and self.gas) or self.trouble:
             return []
@@ -128,13 +136,13 @@ class Node:
     def _contribution(self, task_id: str) -> Contribution:
         made = self.pool.chain.contributions.get((task_id, self.wallet))
         if made is None:
-            return Contribution(ContributionStatus.UNSET, ZERO_BYTES32, ZERO_BYTES32, ZERO_ADDRESS)
+            return UNSET
         digest = self.asked_for.get((task_id, Step.CONTRIBUTE), ZERO_BYTES32)
         seal = result_seal(self.wallet, task_id, digest)
         return Contribution(ContributionStatus(made.status), made.result_hash, seal, ZERO_ADDRESS)
 
     def _executed(self, task_id: str, step: Step) -> Result:
-        chain, kind = self.pool.chain, _KINDS[step]
+        chain, kind = self.pool.chain, ACTIONS[step]
         value = result_hash(task_id, self.asked_for[task_id, step])
         if step is Step.CONTRIBUTE:
             if chain.tasks[task_id].status is not ChainTaskStatus.ACTIVE:
@@ -149,94 +157,3 @@ class Node:
                 return ActionFailed(task_id, kind, "CANNOT_REVEAL", "not to be revealed")
             chain.reveal(task_id, self.wallet)
         return ActionMined(task_id, kind, ChainReceipt(chain.block, "0x" + "cc" * 32))
-
-
-class PoolHub(Hub):
-    """Reads the node of a pool."""
-
-    node: Node
-
-    def client_version(self) -> str:
-        return "fake"
-
-    def chain_id(self) -> int:
-        return self.configuration.chain_id
-
-    def genesis_hash(self) -> str:
-        return ZERO_BYTES32
-
-    def oldest_block(self) -> int:
-        return 0
-
-    def contributions_since(self, block: int) -> list[ContributionEvent]:
-        return []
-
-    def contributed(self, tx_hash: str) -> Contributed | None:
-        return None
-
-    def event(self, kind: ActionKind, task_id: str, since_block: int) -> Log | None:
-        return None
-
-    def tee_broker(self) -> str | None:
-        return None
-
-    def accepts_signature(self, contract: str, digest: str, signature: str) -> bool:
-        return False
-
-    def task_view(self, task_id: str) -> TaskView:
-        self.node.reach()
-        return self.node.view(task_id)
-
-    def describe(self, task_id: str, profile: Profile) -> TaskDescription:
-        self.node.reach()
-        if task_id in self.node.unknown:
-            raise ChainError(f"task {task_id}: not known")
-        return task_descriptions.description(
-            task_id=task_id,
-            workerpool_owner=self.node.signer,
-            contribution_deadline_s=int(time.time()) + HOUR_S,
-            final_deadline_s=int(time.time()) + 2 * HOUR_S,
-            profile=profile.value,
-        )
-
-
-def gateway_class(node: Node, forgotten: list[str]) -> type[ChainGateway]:
-    """Return a gateway on that node; `forgotten` gets the tasks that its outbox is told to drop."""
-
-    class PoolGateway(ChainGateway):
-        def _hub(self) -> Hub:
-            hub = PoolHub(self.configuration, "", node.wallet)
-            hub.node = node
-            return hub
-
-        def _make_outbox(self, journal_path: Path) -> None:
-            pass
-
-        async def head(self) -> Head:
-            node.reach()
-            return node.head()
-
-        async def nonces(self) -> Nonces:
-            node.reach()
-            return Nonces(0, 0)
-
-        async def signed_nonce(self) -> int:
-            return -1
-
-        async def gas_reserve(self) -> GasReserve:
-            node.reach()
-            return reserve(10**18 if node.gas else 0, cap_wei=1, sidechain=False)
-
-        async def transact(self, replicate: Replicate, step: Step) -> None:
-            node.reach()
-            assert replicate.digest is not None
-            node.want(replicate.task_id, step, replicate.digest)
-            self.wake.set()
-
-        async def turn_outbox(self) -> tuple[list[Result], Pace]:
-            return node.mine(), Pace.BUSY
-
-        async def forget(self, task_id: str) -> None:
-            forgotten.append(task_id)
-
-    return PoolGateway

@@ -42,8 +42,9 @@ from iexworker.task.journal import Journal, connect
 from iexworker.task.replicate import Replicate, Step, Update
 from iexworker.wallet import Wallet
 from tests.hazards.helpers.hazard_check import patience_s
-from tests.hazards.helpers.pool_chain import Node, gateway_class
+from tests.hazards.helpers.pool_chain import PoolNode
 from tests.hazards.helpers.scripted_slot import FakeDocker, finished
+from tests.helpers.fake_gateway import gateway_class
 from tests.helpers.sandbox_pool import LINK, Pool
 
 POLL_S = 0.005
@@ -68,7 +69,7 @@ class SchedulingHarness:
         self.folder = folder
         self.pool = pool
         self.wallet = Wallet(secrets.token_bytes(32))
-        self.node = Node(pool, self.wallet.address)
+        self.node = PoolNode(pool, self.wallet.address)
         self.docker = FakeDocker()
         self.channels = [Channel(f"orders-{index}") for index in range(slots)]
         self.held: set[str] = set()
@@ -86,8 +87,6 @@ class SchedulingHarness:
         """Every update sent: task and status."""
         self.begun_uploads: list[str] = []
         self.uploads: list[str] = []
-        self.forgotten: list[str] = []
-        """Tasks of which the outbox was told that they have ended."""
         self.upload_trouble: Exception | None = None
         self.upload_hangs = False
         self._heard = 0
@@ -101,7 +100,7 @@ class SchedulingHarness:
         """Make the worker's parts on the journal, and recover."""
         self.journal = Journal(connect(self.folder / "journal.sqlite"))
         self.gateway = await asyncio.to_thread(
-            gateway_class(self.node, self.forgotten),
+            gateway_class(self.node),
             CHAIN,
             "",
             self.wallet,

@@ -42,9 +42,10 @@ from iexworker.shared.ring import Ring
 from iexworker.task.replicate import Replicate
 from iexworker.wallet import Wallet
 from tests.hazards.helpers.hazard_check import patience_s
-from tests.hazards.helpers.pool_chain import Node, gateway_class
+from tests.hazards.helpers.pool_chain import PoolNode
 from tests.hazards.helpers.scheduling_harness import CHAIN, TIMERS, hurried
 from tests.hazards.helpers.scripted_slot import finished
+from tests.helpers.fake_gateway import gateway_class
 from tests.helpers.sandbox_pool import LINK, Pool
 
 PASSWORD = "hazards"
@@ -154,7 +155,7 @@ class SchedulingProcess:
         (folder / "wallet.json").write_text(json.dumps(keystore))
         self.pool = Pool(timers=TIMERS)
         self.core = SchedulerServer(self.pool)
-        self.node = Node(self.pool, self.wallet)
+        self.node = PoolNode(self.pool, self.wallet)
         self.slots = slots
         self.held: set[str] = set()
         environ = {
@@ -191,7 +192,7 @@ class SchedulingProcess:
             parent_pid=os.getppid(),
             fail_fast=False,
         )
-        outside = scheduling.Outside(lambda: gateway_class(self.node, []), Containers)
+        outside = scheduling.Outside(lambda: gateway_class(self.node), Containers)
         self._left = threading.Event()
         self._process = threading.Thread(target=self._run, args=(context, outside))
         self._worker = threading.Thread(target=self._work)

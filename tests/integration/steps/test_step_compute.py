@@ -22,9 +22,9 @@ from tests.helpers.docker_harness import (
     PROFILES,
     RESULT,
     WRITE_RESULT,
-    Relay,
     eventually,
 )
+from tests.helpers.fault_proxy import FaultProxy, Mood
 from tests.integration.helpers.step_harness import V8, V9, StepHarness, http_server
 
 pytest_plugins = ["tests.helpers.docker_harness", "tests.integration.helpers.step_harness"]
@@ -204,11 +204,10 @@ def test_a_compute_goes_on_where_a_dead_process_left_it(steps: StepHarness) -> N
     first.close()
 
 
-def test_an_engine_out_of_reach_is_waited_for(steps: StepHarness, tmp_path: Path) -> None:
-    relay = Relay(tmp_path)
-    behind = StepHarness(Engine(relay.address), steps.docker_harness)
-    relay.cut()
-    threading.Timer(1.5, relay.restore).start()
+def test_an_engine_out_of_reach_is_waited_for(steps: StepHarness, docker_proxy: FaultProxy) -> None:
+    behind = StepHarness(Engine(docker_proxy.url), steps.docker_harness)
+    docker_proxy.turn(Mood.GONE)
+    threading.Timer(1.5, docker_proxy.turn, (Mood.WELL,)).start()
     outcome = behind.compute(WRITE_RESULT)
     behind.close()
     assert (outcome.ok, outcome.digest) == (True, DIGEST_OF_A)

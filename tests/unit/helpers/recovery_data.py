@@ -1,28 +1,28 @@
-"""Tasks, contributions and a chain that remembers them, for the tests of what was lost."""
+"""Tasks and contributions, and a chain that shows them, for the tests of what was lost."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
-from iexworker.errors import ChainError
+from iexworker.outbox.gas import PriceRule
 from iexworker.poco.hashing import result_hash, task_id
 from iexworker.poco.models import (
     ZERO_ADDRESS,
     ZERO_BYTES32,
+    ActionKind,
+    ChainConfiguration,
     ChainReceipt,
     ChainTask,
-    Contributed,
     Contribution,
-    ContributionEvent,
     ContributionStatus,
-    Head,
-    Nonces,
     Sighting,
     TaskDescription,
     TaskStatus,
 )
-from iexworker.task.replicate import Replicate
+from iexworker.scheduling.chain_gateway import ChainGateway
+from tests.helpers.fake_chain import BLOCK_TIME_S, CHAIN_ID, HUB, FakeChain
+from tests.helpers.fake_chain import WALLET as FAKE_WALLET
+from tests.helpers.fake_gateway import gateway_class
 from tests.helpers.task_descriptions import description
 
 WALLET = "0x" + "11" * 20
@@ -86,53 +86,26 @@ def describe(number: int = 0, **changes: object) -> TaskDescription:
     return description(task_id=task_id(DEAL, number), deal_id=DEAL, index=number, **changes)
 
 
-@dataclass
-class ScriptedChain:
-    """What a chain says to whoever searches it; `failing` tasks cannot be read."""
+def new_chain() -> FakeChain:
+    """Return a chain without a task, at `NOW_S`."""
+    chain = FakeChain()
+    chain.time_s = NOW_S
+    return chain
 
-    sightings: dict[str, Sighting] = field(default_factory=dict)
-    descriptions: dict[str, TaskDescription] = field(default_factory=dict)
-    pending: list[int] = field(default_factory=list)
-    """How many transactions the node holds, look by look; none at last."""
-    unknown_transactions: bool = False
-    failing: set[str] = field(default_factory=set)
-    asked: list[Any] = field(default_factory=list)
 
-    def put(self, seen: Sighting, **changes: object) -> str:
-        """Show a task; `changes` are fields of its description."""
-        number = seen.task.index
-        self.sightings[seen.task.task_id] = seen
-        self.descriptions[seen.task.task_id] = describe(number, **changes)
-        return seen.task.task_id
+def put(chain: FakeChain, seen: Sighting, **changes: object) -> str:
+    """Show a task; `changes` are fields of its description."""
+    number, status = seen.task.index, seen.contribution.status
+    mined = ChainReceipt(MINED.block_number, TX if number == 0 else task_id(DEAL, number))
+    receipts = {} if status is ContributionStatus.UNSET else {ActionKind.CONTRIBUTE: mined}
+    if status is ContributionStatus.PROVED:
+        receipts[ActionKind.REVEAL] = REVEALED
+    chain.show(seen, describe(number, **changes), receipts, SIGNATURE)
+    return seen.task.task_id
 
-    async def head(self) -> Head:
-        return Head(42, NOW_S)
 
-    async def nonces(self) -> Nonces:
-        return Nonces(3, 3 + (self.pending.pop(0) if self.pending else 0))
-
-    async def contributions(self) -> list[ContributionEvent]:
-        return [
-            ContributionEvent(task_id, seen.contribution.result_hash, 7, TX)
-            for task_id, seen in self.sightings.items()
-            if seen.contribution.status is not ContributionStatus.UNSET
-        ]
-
-    async def contributed(self, tx_hash: str) -> Contributed | None:
-        if self.unknown_transactions:
-            return None
-        (found,) = [event.task_id for event in await self.contributions()][:1]
-        return Contributed(found, ZERO_ADDRESS, SIGNATURE)
-
-    async def revealed(self, task_id: str, since_block: int) -> ChainReceipt | None:
-        proved = self.sightings[task_id].contribution.status is ContributionStatus.PROVED
-        return REVEALED if proved else None
-
-    async def look(self, task_id: str) -> Sighting | None:
-        self.asked.append(task_id)
-        if task_id in self.failing:
-            raise ChainError("no answer")
-        return self.sightings.get(task_id)
-
-    async def describe(self, replicate: Replicate) -> TaskDescription | None:
-        return self.descriptions[replicate.task_id]
+def open_gateway(chain: FakeChain) -> ChainGateway:
+    """Return the worker's gateway on that chain; close it."""
+    configuration = ChainConfiguration(CHAIN_ID, HUB, "http://node", True, BLOCK_TIME_S)
+    free = PriceRule(0.0, 0)
+    return gateway_class(chain)(configuration, "", FAKE_WALLET, free, None, Path("no journal"))

@@ -134,7 +134,7 @@ def test_the_same_bytes_go_again_when_the_node_forgot_them(
 ) -> None:
     harness.outbox.submit(contribute(task(1)))
     harness.outbox.step()
-    harness.chain.forget()
+    harness.chain.drop_pool()
 
     harness.turn(2)
 
@@ -146,7 +146,7 @@ def test_the_same_bytes_go_again_when_the_node_forgot_them(
 def test_the_same_bytes_go_once_in_a_block_time(harness: OutboxHarness) -> None:
     harness.outbox.submit(contribute(task(1)))
     harness.outbox.step()
-    harness.chain.forget()
+    harness.chain.drop_pool()
     harness.uptime_s += BLOCK_TIME_S - 1
     harness.outbox.step()
     assert len(harness.chain.broadcasts) == 1
@@ -160,7 +160,7 @@ def test_a_nonce_that_the_node_forgot_is_not_given_to_another_action(
 ) -> None:
     harness.outbox.submit(contribute(task(1)))
     harness.outbox.step()
-    harness.chain.forget()
+    harness.chain.drop_pool()
     harness.outbox.submit(contribute(task(2)))
     harness.outbox.step()
 

@@ -94,7 +94,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule()
     def empty_the_mempool(self) -> None:
-        self.chain.forget()
+        self.chain.drop_pool()
 
     @rule()
     def spend_a_nonce_elsewhere(self) -> None:
@@ -145,7 +145,7 @@ class Histories(RuleBasedStateMachine):
             for result in self.harness.turn():
                 self._check(result)
         assert self.harness.ledger.pending() == 0
-        assert self.chain.nonces.latest == self.chain.nonces.pending
+        assert self.chain.nonces().latest == self.chain.nonces().pending
         for entry in self.harness.ledger.open_entries():
             # A reveal waits for its contribution, which a reorganisation took away.
             made = self.chain.contribution(entry.action.task_id)

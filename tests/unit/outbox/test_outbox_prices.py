@@ -291,7 +291,7 @@ def test_a_void_nonce_that_the_node_does_not_know_is_taken_at_the_cap_too() -> N
     harness = OutboxHarness(FREE)
     harness.outbox.submit(contribute(task(1)))
     harness.outbox.step()
-    harness.chain.forget()
+    harness.chain.drop_pool()
     harness.outbox.abandon(task(1), ActionKind.CONTRIBUTE)
     harness.outbox.submit(contribute(task(2)))
 

@@ -11,7 +11,8 @@ from iexworker.outbox.plan import Broadcast, Sign
 from iexworker.outbox.situation import ChainFacts, Policy
 from iexworker.poco import receipts
 from iexworker.poco.models import ChainReceipt, ContributionStatus, Head, Log, Nonces, Receipt
-from tests.helpers.fake_chain import UNSET, WALLET, contribute, reveal, task
+from tests.helpers.fake_chain import WALLET, contribute, reveal, task
+from tests.helpers.fake_gateway import UNSET
 
 NOW_S = 1_000
 DEADLINE_S = 2_000

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from iexworker.poco.models import ContributionStatus, Profile, TaskStatus
 from iexworker.recovery.contributions import SETTLE_BLOCKS, Contributions
 from iexworker.shared.handoff import StepOutcome, TaskOrder, write_order, write_outcome
 from iexworker.task.replicate import Replicate, Step
+from tests.helpers.fake_chain import FakeChain
 from tests.unit.helpers.recovery_data import (
     DIGEST,
     FINAL_DEADLINE_S,
@@ -18,27 +20,39 @@ from tests.unit.helpers.recovery_data import (
     REVEALED,
     SIGNATURE,
     WALLET,
-    ScriptedChain,
     describe,
+    new_chain,
+    open_gateway,
+    put,
     sighting,
 )
 
 C = ContributionStatus
 
 
-def contributed(number: int = 0, status: C = C.CONTRIBUTED) -> ScriptedChain:
-    chain = ScriptedChain()
-    chain.put(sighting(TaskStatus.REVEALING, status, number=number))
+def contributed(number: int = 0, status: C = C.CONTRIBUTED) -> FakeChain:
+    chain = new_chain()
+    put(chain, sighting(TaskStatus.REVEALING, status, number=number))
     return chain
 
 
-def search(chain: ScriptedChain, root: Path, known: Collection[str] = ()) -> list[Replicate]:
-    contributions = Contributions(chain, root, WALLET, 0.001, lambda: Profile.V9)
+def search(
+    chain: FakeChain,
+    root: Path,
+    known: Collection[str] = (),
+    found: list[Replicate] | None = None,
+) -> list[Replicate]:
+    """Return what is found; it is in `found`, too, where the search fails."""
+    records = [] if found is None else found
 
-    async def collect() -> list[Replicate]:
-        return [record async for record in contributions.search(known)]
+    async def collect() -> None:
+        with closing(open_gateway(chain)) as gateway:
+            contributions = Contributions(gateway, root, WALLET, 0.001, lambda: Profile.V9)
+            async for record in contributions.search(known):
+                records.append(record)
 
-    return asyncio.run(collect())
+    asyncio.run(collect())
+    return records
 
 
 def keep_result(root: Path, task_id: str, profile: Profile = Profile.V9) -> None:
@@ -53,7 +67,7 @@ def test_a_contribution_is_found_with_its_authorisation_and_its_kept_result(
     tmp_path: Path,
 ) -> None:
     chain = contributed()
-    (task_id,) = chain.sightings
+    (task_id,) = chain.tasks
     keep_result(tmp_path, task_id)
     (record,) = search(chain, tmp_path)
     assert record.authorization.signature == SIGNATURE
@@ -69,7 +83,7 @@ def test_a_reveal_is_found_with_its_receipt(tmp_path: Path) -> None:
 
 def test_a_task_keeps_the_profile_that_its_folder_tells(tmp_path: Path) -> None:
     chain = contributed()
-    (task_id,) = chain.sightings
+    (task_id,) = chain.tasks
     keep_result(tmp_path, task_id, Profile.V8)
     (record,) = search(chain, tmp_path)
     assert record.profile is Profile.V8
@@ -82,16 +96,16 @@ def test_without_a_folder_the_task_is_computed_again(tmp_path: Path) -> None:
 
 
 def test_what_needs_an_enclave_is_not_computed_again(tmp_path: Path) -> None:
-    chain = ScriptedChain()
-    chain.put(sighting(TaskStatus.REVEALING, C.CONTRIBUTED), tag="0x" + "00" * 31 + "03")
+    chain = new_chain()
+    put(chain, sighting(TaskStatus.REVEALING, C.CONTRIBUTED), tag="0x" + "00" * 31 + "03")
     (record,) = search(chain, tmp_path)
     assert record.redo is None
 
 
 def test_known_tasks_are_not_even_looked_at(tmp_path: Path) -> None:
     chain = contributed()
-    assert search(chain, tmp_path, known=list(chain.sightings)) == []
-    assert chain.asked == []
+    assert search(chain, tmp_path, known=list(chain.tasks)) == []
+    assert chain.looked_at == []
 
 
 def test_a_rejected_contribution_is_none(tmp_path: Path) -> None:
@@ -101,9 +115,9 @@ def test_a_rejected_contribution_is_none(tmp_path: Path) -> None:
 def test_a_task_that_has_ended_is_taken_up_only_for_the_folder_that_it_left(
     tmp_path: Path,
 ) -> None:
-    chain = ScriptedChain()
-    task_id = chain.put(sighting(TaskStatus.COMPLETED, C.PROVED))
-    chain.put(sighting(TaskStatus.REVEALING, C.CONTRIBUTED, FINAL_DEADLINE_S + 1, number=1))
+    chain = new_chain()
+    task_id = put(chain, sighting(TaskStatus.COMPLETED, C.PROVED))
+    put(chain, sighting(TaskStatus.REVEALING, C.CONTRIBUTED, FINAL_DEADLINE_S + 1, number=1))
     assert search(chain, tmp_path) == []
     (tmp_path / task_id).mkdir()
     (record,) = search(chain, tmp_path)
@@ -114,7 +128,7 @@ def test_an_unknown_transaction_leaves_the_reveal_possible(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     chain = contributed()
-    chain.unknown_transactions = True
+    chain.knows_transactions = False
     (record,) = search(chain, tmp_path)
     assert record.staked
     assert "authorisation not found" in caplog.text
@@ -122,35 +136,29 @@ def test_an_unknown_transaction_leaves_the_reveal_possible(
 
 def test_one_that_cannot_be_read_does_not_hold_the_others_back(tmp_path: Path) -> None:
     chain = contributed()
-    (first,) = chain.sightings
-    second = chain.put(sighting(TaskStatus.ACTIVE, C.CONTRIBUTED, number=1))
-    chain.failing = {first}
-    contributions = Contributions(chain, tmp_path, WALLET, 0.001, lambda: Profile.V9)
-    found = []
-
-    async def collect() -> None:
-        async for record in contributions.search(()):
-            found.append(record.task_id)
-
+    (first,) = chain.tasks
+    second = put(chain, sighting(TaskStatus.ACTIVE, C.CONTRIBUTED, number=1))
+    chain.unreadable = {first}
+    found: list[Replicate] = []
     with pytest.raises(ChainError):
-        asyncio.run(collect())
-    assert found == [second]
+        search(chain, tmp_path, found=found)
+    assert [record.task_id for record in found] == [second]
 
 
 def test_what_the_node_holds_of_ours_is_waited_for_before_the_chain_is_read(
     tmp_path: Path,
 ) -> None:
     chain = contributed()
-    chain.pending = [2, 1]
+    chain.held = [2, 1]
     assert len(search(chain, tmp_path)) == 1
-    assert chain.pending == []
+    assert chain.held == []
 
 
 def test_a_transaction_that_is_stuck_is_not_waited_for_for_ever(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     chain = contributed()
-    chain.pending = [1] * 100
+    chain.held = [1] * 100
     assert len(search(chain, tmp_path)) == 1
-    assert len(chain.pending) == 100 - SETTLE_BLOCKS
+    assert len(chain.held) == 100 - SETTLE_BLOCKS
     assert "are stuck" in caplog.text

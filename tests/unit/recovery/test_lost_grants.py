@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,7 +26,9 @@ from tests.unit.helpers.recovery_data import (
     CONTRIBUTION_DEADLINE_S,
     SIGNATURE,
     WALLET,
-    ScriptedChain,
+    new_chain,
+    open_gateway,
+    put,
     sighting,
     task,
 )
@@ -77,7 +80,8 @@ class World:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.chain = ScriptedChain()
+        self.chain = new_chain()
+        self.gateway = open_gateway(self.chain)
         self.scheduler = ScriptedScheduler()
         self.known: dict[str, Replicate] = {}
         self.foreign: list[str] = []
@@ -85,7 +89,7 @@ class World:
         self.searched = 0
         self.asking = asyncio.Lock()
         self.grants = LostGrants(
-            chain=self.chain,
+            chain=self.gateway,
             scheduler=self.scheduler,
             root=root,
             wallet=WALLET,
@@ -105,7 +109,7 @@ class World:
         self.searched += 1
 
     def put(self, seen: Sighting, *, listed: bool = True, folder: bool = False) -> str:
-        task_id = self.chain.put(seen)
+        task_id = put(self.chain, seen)
         if listed:
             self.scheduler.listed.append(task_id)
         if folder:
@@ -117,8 +121,10 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    yield world
+    world.gateway.close()
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +137,7 @@ def test_what_the_journal_knows_needs_no_question(world: World) -> None:
     world.known[task_id] = Replicate(rebuild.no_authorization(WALLET, task_id), Profile.V9)
     world.look()
     assert world.scheduler.asked == 0
-    assert world.chain.asked == []
+    assert world.chain.looked_at == []
 
 
 def test_a_lost_grant_is_begun_with_the_authorisation_that_is_told_again(world: World) -> None:
@@ -198,7 +204,7 @@ def test_the_folder_of_a_task_of_another_chain_is_not_looked_at(world: World) ->
     (world.root / TASK).mkdir()
     world.foreign = [TASK]
     world.look()
-    assert world.chain.asked == []
+    assert world.chain.looked_at == []
 
 
 def test_a_folder_that_nobody_claims_is_asked_for_once(world: World) -> None:
@@ -250,7 +256,7 @@ def test_a_grant_that_our_node_does_not_show_yet_is_begun_and_checked_then(world
 
 def test_a_contribution_that_is_listed_is_looked_for_on_the_chain(world: World) -> None:
     world.put(sighting(), listed=True)
-    world.chain.put(sighting(status=ContributionStatus.CONTRIBUTED, number=1))
+    put(world.chain, sighting(status=ContributionStatus.CONTRIBUTED, number=1))
     world.scheduler.notes = [note(), note(1, N.PLEASE_WAIT)]
     world.look()
     assert world.searched == 1

@@ -47,7 +47,7 @@ class KeptDuties:
         self.forgotten.append(replicate.task_id)
 
 
-class ChainGateway:
+class RunnerHarness:
     """A runner on a journal of its own."""
 
     def __init__(self, path: Path) -> None:
@@ -63,8 +63,8 @@ class ChainGateway:
 
 
 @pytest.fixture
-def gateway(tmp_path: Path) -> ChainGateway:
-    return ChainGateway(tmp_path / "journal.sqlite")
+def harness(tmp_path: Path) -> RunnerHarness:
+    return RunnerHarness(tmp_path / "journal.sqlite")
 
 
 def lost() -> Replicate:
@@ -75,50 +75,50 @@ def lost() -> Replicate:
     return rebuild.contributed(traces)
 
 
-def test_what_is_found_again_is_journalled_and_goes_on(gateway: ChainGateway) -> None:
-    gateway.runner.adopt(lost())
-    assert gateway.effects.effects == [DoStep(Step.APP, 1), Observe()]
-    assert gateway.effects.journalled[0] == [lost()]
-    assert gateway.effects.kicked == [TASK]
+def test_what_is_found_again_is_journalled_and_goes_on(harness: RunnerHarness) -> None:
+    harness.runner.adopt(lost())
+    assert harness.effects.effects == [DoStep(Step.APP, 1), Observe()]
+    assert harness.effects.journalled[0] == [lost()]
+    assert harness.effects.kicked == [TASK]
     # What would be pushed for it was pushed before: the chain is not given time to confirm it.
-    assert gateway.runner.push_timeout(TASK) == PushTimeout(moved_s=0.0, heard_s=0.0)
+    assert harness.runner.push_timeout(TASK) == PushTimeout(moved_s=0.0, heard_s=0.0)
 
 
 @pytest.mark.parametrize(("digest", "words"), [(DIGEST, "INFO"), (None, "ERROR")])
 def test_it_is_said_whether_computing_again_was_of_use(
-    gateway: ChainGateway, caplog: pytest.LogCaptureFixture, digest: str | None, words: str
+    harness: RunnerHarness, caplog: pytest.LogCaptureFixture, digest: str | None, words: str
 ) -> None:
     caplog.set_level("INFO")
-    gateway.runner.adopt(lost())
+    harness.runner.adopt(lost())
     for step, attempt in ((Step.APP, 1), (Step.DATA, 2), (Step.COMPUTE, 3)):
-        gateway.runner.apply(TASK, StepDone(step, attempt, ok=True, digest=digest))
+        harness.runner.apply(TASK, StepDone(step, attempt, ok=True, digest=digest))
     (said,) = [record for record in caplog.records if record.message == "computed again"]
     assert said.levelname == words
 
 
-def change(gateway: ChainGateway) -> None:
-    gateway.runner.apply(TASK, Answered(S.CONTRIBUTING, AnswerKind.ACCEPTED))
+def change(harness: RunnerHarness) -> None:
+    harness.runner.apply(TASK, Answered(S.CONTRIBUTING, AnswerKind.ACCEPTED))
 
 
-def waiting(gateway: ChainGateway) -> list[ReplicateStatus]:
-    (record,) = Journal(connect(gateway.path)).replicates(KEY)
+def waiting(harness: RunnerHarness) -> list[ReplicateStatus]:
+    (record,) = Journal(connect(harness.path)).replicates(KEY)
     return [update.status for update in record.pending]
 
 
 def test_an_event_waits_for_a_journal_that_cannot_be_written(
-    gateway: ChainGateway, monkeypatch: pytest.MonkeyPatch
+    harness: RunnerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "JOURNAL_RETRY_S", 0.01)
-    gateway.runner.adopt(lost())
+    harness.runner.adopt(lost())
 
     async def story() -> None:
-        gateway.connection.execute("PRAGMA query_only=1")
-        change(gateway)
+        harness.connection.execute("PRAGMA query_only=1")
+        change(harness)
         await asyncio.sleep(0.05)
-        assert gateway.errors > 1
-        assert waiting(gateway) == [S.CONTRIBUTING, S.CONTRIBUTED]
-        gateway.connection.execute("PRAGMA query_only=0")
-        await until(lambda: waiting(gateway) == [S.CONTRIBUTED])
+        assert harness.errors > 1
+        assert waiting(harness) == [S.CONTRIBUTING, S.CONTRIBUTED]
+        harness.connection.execute("PRAGMA query_only=0")
+        await until(lambda: waiting(harness) == [S.CONTRIBUTED])
 
     asyncio.run(story())
 
@@ -129,11 +129,11 @@ async def until(look: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_a_journal_that_is_damaged_meanwhile_ends_the_process(gateway: ChainGateway) -> None:
-    gateway.runner.adopt(lost())
-    other = connect(gateway.path)
+def test_a_journal_that_is_damaged_meanwhile_ends_the_process(harness: RunnerHarness) -> None:
+    harness.runner.adopt(lost())
+    other = connect(harness.path)
     other.execute("PRAGMA writable_schema=1")
     other.execute("UPDATE sqlite_master SET sql='rubbish' WHERE name='replicates'")
     other.execute("PRAGMA schema_version=99")  # so that everybody reads it again
     with pytest.raises(SystemExit, match="malformed"):
-        change(gateway)
+        change(harness)

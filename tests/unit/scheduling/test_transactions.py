@@ -13,10 +13,10 @@ from iexworker.task.replicate import Replicate, Step, Work
 from tests.helpers.lifecycle_driver import TASK, granted
 
 STAKED = replace(granted(), step=Step.CONTRIBUTE, work=Work.DOING, staked=True)
-Play = Callable[["ChainGateway"], Coroutine[object, object, None]]
+Play = Callable[["FailingOutbox"], Coroutine[object, object, None]]
 
 
-class ChainGateway:
+class FailingOutbox:
     """An outbox that fails as told, and the tasks that it is given."""
 
     def __init__(self) -> None:
@@ -53,31 +53,31 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def play(scenario: Play) -> None:
     async def act() -> None:
-        await asyncio.wait_for(scenario(ChainGateway()), 10)
+        await asyncio.wait_for(scenario(FailingOutbox()), 10)
 
     asyncio.run(act())
 
 
 def test_no_error_ends_a_handover() -> None:
-    async def scenario(gateway: ChainGateway) -> None:
-        gateway.troubles = [ChainError("gone"), JournalError("disk full"), ValueError("a surprise")]
-        gateway.handovers.begin(TASK, Step.CONTRIBUTE)
-        await gateway.done()
-        assert gateway.tries == 4
-        assert gateway.taken == [(TASK, Step.CONTRIBUTE)]
+    async def scenario(outbox: FailingOutbox) -> None:
+        outbox.troubles = [ChainError("gone"), JournalError("disk full"), ValueError("a surprise")]
+        outbox.handovers.begin(TASK, Step.CONTRIBUTE)
+        await outbox.done()
+        assert outbox.tries == 4
+        assert outbox.taken == [(TASK, Step.CONTRIBUTE)]
 
     play(scenario)
 
 
 def test_what_is_under_way_is_not_begun_again_and_what_is_done_may_be() -> None:
-    async def scenario(gateway: ChainGateway) -> None:
-        gateway.handovers.begin(TASK, Step.CONTRIBUTE)
-        gateway.handovers.begin(TASK, Step.CONTRIBUTE)
-        await gateway.done()
-        assert gateway.tries == 1
-        gateway.handovers.begin(TASK, Step.CONTRIBUTE)
-        await gateway.done()
-        assert gateway.tries == 2
+    async def scenario(outbox: FailingOutbox) -> None:
+        outbox.handovers.begin(TASK, Step.CONTRIBUTE)
+        outbox.handovers.begin(TASK, Step.CONTRIBUTE)
+        await outbox.done()
+        assert outbox.tries == 1
+        outbox.handovers.begin(TASK, Step.CONTRIBUTE)
+        await outbox.done()
+        assert outbox.tries == 2
 
     play(scenario)
 
@@ -94,24 +94,24 @@ def test_what_is_under_way_is_not_begun_again_and_what_is_done_may_be() -> None:
 def test_what_the_task_does_not_wait_for_any_more_is_not_handed_over(
     record: Replicate | None,
 ) -> None:
-    async def scenario(gateway: ChainGateway) -> None:
-        gateway.records.pop(TASK)
+    async def scenario(outbox: FailingOutbox) -> None:
+        outbox.records.pop(TASK)
         if record is not None:
-            gateway.records[TASK] = record
-        gateway.handovers.begin(TASK, Step.CONTRIBUTE)
-        await gateway.done()
-        assert gateway.tries == 0
+            outbox.records[TASK] = record
+        outbox.handovers.begin(TASK, Step.CONTRIBUTE)
+        await outbox.done()
+        assert outbox.tries == 0
 
     play(scenario)
 
 
 def test_an_outbox_that_cannot_forget_is_left_as_it_is() -> None:
-    async def scenario(gateway: ChainGateway) -> None:
-        gateway.troubles = [JournalError("disk full")]
-        gateway.handovers.forget("a")
-        await gateway.done()
-        gateway.handovers.forget("b")
-        await gateway.done()
-        assert gateway.forgotten == ["b"]
+    async def scenario(outbox: FailingOutbox) -> None:
+        outbox.troubles = [JournalError("disk full")]
+        outbox.handovers.forget("a")
+        await outbox.done()
+        outbox.handovers.forget("b")
+        await outbox.done()
+        assert outbox.forgotten == ["b"]
 
     play(scenario)

@@ -59,11 +59,11 @@ def context(role: str, settings_of: dict[str, str], board: Board, channels: Chan
 
 def main(run: str, start: int, url: str, folder: Path) -> None:
     """Work until SIGTERM."""
+    from tests.helpers.fake_gateway import gateway_class
     from tests.wire.helpers.scripted_peers import (
         NoContainers,
         ScriptedChain,
         ScriptedSlot,
-        gateway_class,
     )
 
     environ = {

@@ -15,33 +15,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from iexworker.chain.hub import Hub
 from iexworker.compute.folders import TaskFolder, make_folder
 from iexworker.outbox.actions import ActionMined, Pace, Result
 from iexworker.poco.hashing import keccak, result_hash, result_seal
 from iexworker.poco.models import (
     ZERO_ADDRESS,
     ZERO_BYTES32,
-    ActionKind,
     ChainAccount,
     ChainReceipt,
     ChainTask,
     Contribution,
-    ContributionEvent,
     ContributionStatus,
     DealParams,
     Head,
-    Nonces,
     Profile,
     TaskDescription,
     TaskStatus,
     TaskView,
 )
-from iexworker.scheduling.chain_gateway import ChainGateway
 from iexworker.scheduling.containers import EngineContainers
 from iexworker.shared import handoff as papers
 from iexworker.shared.channels import Channel, Hello, Order, Outcome
 from iexworker.task.replicate import CONTRIBUTABLE_CAUSES, STATUSES, Replicate, Step
+from tests.helpers.fake_gateway import ACTIONS, UNSET, ChainView
 from tests.wire.helpers.run_script import FACTS, WALLET, Script
 
 POOL_OWNER = "0x15d34aaf54267db7d7c367839aaf71a00a2c6a65"
@@ -50,7 +46,6 @@ POOL = "0x" + "0c" * 20
 STAKE = 10
 HOUR_S = 3600
 IMAGE = "registry/app:1"
-_KINDS = {Step.CONTRIBUTE: ActionKind.CONTRIBUTE, Step.REVEAL: ActionKind.REVEAL}
 
 
 def digest_of(task_id: str) -> str:
@@ -59,34 +54,56 @@ def digest_of(task_id: str) -> str:
 
 
 @dataclass
-class ScriptedChain:
-    """The tasks of a script, and how far each has come."""
+class ScriptedChain(ChainView):
+    """The tasks of a script, and how far each has come; a transaction is mined at once."""
+
+    wallet = WALLET
+    pace = Pace.IDLE
 
     script: Script
     start: int
-    contributed: dict[str, str] = field(default_factory=dict)
+    contributed_digests: dict[str, str] = field(default_factory=dict)
     """Task id -> digest."""
     revealed: set[str] = field(default_factory=set)
     born_s: int = field(default_factory=lambda: int(time.time()))
+    _mined: list[Result] = field(default_factory=list)
 
-    def mine(self, replicate: Replicate, step: Step) -> ActionMined:
+    def head(self) -> Head:
+        return Head(1000, int(time.time()))
+
+    def task_view(self, task_id: str) -> TaskView:
+        account = ChainAccount(STAKE, 0)
+        return TaskView(self.task(task_id), self.contribution(task_id), account, self.head())
+
+    def transact(self, replicate: Replicate, step: Step) -> None:
+        if replicate.task_id in self.revealed:
+            return  # asked for again, as the outbox bears it
+        if step is Step.CONTRIBUTE and replicate.task_id in self.contributed_digests:
+            return
+        self._mined.append(self._mine(replicate, step))
+
+    def results(self) -> list[Result]:
+        found, self._mined = self._mined, []
+        return found
+
+    def _mine(self, replicate: Replicate, step: Step) -> ActionMined:
         """Return the receipt with which the recording tells of this transaction."""
         task_id = replicate.task_id
         if step is Step.CONTRIBUTE:
             assert replicate.digest is not None
-            self.contributed[task_id] = replicate.digest
+            self.contributed_digests[task_id] = replicate.digest
         else:
-            assert self.contributed[task_id] == replicate.digest
+            assert self.contributed_digests[task_id] == replicate.digest
             self.revealed.add(task_id)
         updates = self.script.updates(task_id, self.start)
         receipt = updates[STATUSES[step].success.value]["details"]["chainReceipt"]
         return ActionMined(
-            task_id, _KINDS[step], ChainReceipt(receipt["blockNumber"], receipt["txHash"])
+            task_id, ACTIONS[step], ChainReceipt(receipt["blockNumber"], receipt["txHash"])
         )
 
     def task(self, task_id: str) -> ChainTask:
         """Return the task; the first contribution is the consensus, as trust 1 has it."""
-        digest = self.contributed.get(task_id)
+        digest = self.contributed_digests.get(task_id)
         grant = self.script.grants()[task_id]
         return ChainTask(
             task_id=task_id,
@@ -106,16 +123,13 @@ class ScriptedChain:
 
     def contribution(self, task_id: str) -> Contribution:
         """Return our contribution."""
-        digest = self.contributed.get(task_id)
+        digest = self.contributed_digests.get(task_id)
         if digest is None:
-            return Contribution(ContributionStatus.UNSET, ZERO_BYTES32, ZERO_BYTES32, ZERO_ADDRESS)
+            return UNSET
         proved = task_id in self.revealed
-        return Contribution(
-            ContributionStatus.PROVED if proved else ContributionStatus.CONTRIBUTED,
-            result_hash(task_id, digest),
-            result_seal(WALLET, task_id, digest),
-            ZERO_ADDRESS,
-        )
+        status = ContributionStatus.PROVED if proved else ContributionStatus.CONTRIBUTED
+        seal = result_seal(WALLET, task_id, digest)
+        return Contribution(status, result_hash(task_id, digest), seal, ZERO_ADDRESS)
 
     def describe(self, task_id: str, profile: Profile) -> TaskDescription:
         """Return the description; what the recorded upload tells of it is in it."""
@@ -150,86 +164,6 @@ class ScriptedChain:
             params=DealParams(args=upload.get("cmd"), storage_provider="ipfs"),
             profile=profile.value,
         )
-
-
-class ScriptedHub(Hub):
-    """Reads the scripted chain."""
-
-    chain: ScriptedChain
-
-    def client_version(self) -> str:
-        return "replay"
-
-    def chain_id(self) -> int:
-        return self.configuration.chain_id
-
-    def genesis_hash(self) -> str:
-        return ZERO_BYTES32
-
-    def head(self) -> Head:
-        return Head(1000, int(time.time()))
-
-    def oldest_block(self) -> int:
-        return 0
-
-    def contributions_since(self, block: int) -> list[ContributionEvent]:
-        return []  # every journal of a replay is new, and none was lost
-
-    def tee_broker(self) -> str | None:
-        return None
-
-    def accepts_signature(self, contract: str, digest: str, signature: str) -> bool:
-        return False
-
-    def task_view(self, task_id: str) -> TaskView:
-        return TaskView(
-            self.chain.task(task_id),
-            self.chain.contribution(task_id),
-            ChainAccount(STAKE, 0),
-            self.head(),
-        )
-
-    def describe(self, task_id: str, profile: Profile) -> TaskDescription:
-        return self.chain.describe(task_id, profile)
-
-
-def gateway_class(chain: ScriptedChain) -> type[ChainGateway]:
-    """Return a gateway on that chain: its checks and reads are the real ones, its outbox is not."""
-
-    class ScriptedGateway(ChainGateway):
-        def _hub(self) -> Hub:
-            hub = ScriptedHub(self.configuration, "", WALLET)
-            hub.chain = chain
-            return hub
-
-        async def head(self) -> Head:
-            return self._hub().head()
-
-        async def nonces(self) -> Nonces:
-            return Nonces(0, 0)
-
-        async def signed_nonce(self) -> int:
-            return -1
-
-        def _make_outbox(self, journal_path: Path) -> None:
-            self._mined: list[Result] = []
-
-        async def transact(self, replicate: Replicate, step: Step) -> None:
-            if (replicate.task_id in chain.revealed) or (
-                step is Step.CONTRIBUTE and replicate.task_id in chain.contributed
-            ):
-                return  # asked for again, as the outbox bears it
-            self._mined.append(chain.mine(replicate, step))
-            self.wake.set()
-
-        async def turn_outbox(self) -> tuple[list[Result], Pace]:
-            results, self._mined = self._mined, []
-            return results, Pace.IDLE
-
-        async def forget(self, task_id: str) -> None:
-            pass
-
-    return ScriptedGateway
 
 
 class NoContainers(EngineContainers):

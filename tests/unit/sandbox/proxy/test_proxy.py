@@ -49,19 +49,14 @@ def archive(result: bytes = RESULT) -> bytes:
     return buffer.getvalue()
 
 
-class OwnedChain(PoolChain):
-    """The chain, with a deal whose workerpool has an owner."""
-
-    owner = address(OWNER)
-
-
 class Bench:
     """A proxy and what stands around it."""
 
     def __init__(self, folder: Path, profile: str = "9") -> None:
         self.folder = folder
         self.clock = FakeClock()
-        self.chain = OwnedChain(self.clock)
+        self.chain = PoolChain(self.clock)
+        self.chain.owner = address(OWNER)
         self.chain.deals = [(1, DEAL)]
         self.chain.tasks[TASK] = chain_task(DEAL.deal_id)
         self.profile = Profile(profile)
