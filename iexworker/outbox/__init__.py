@@ -1,1 +1,1 @@
-"""Sends each transaction exactly once: plan, ledger, evidence, verdict."""
+"""Transactions that must take effect exactly once: planned, journalled, sent, judged."""

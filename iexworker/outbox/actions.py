@@ -1,4 +1,4 @@
-"""What the outbox is asked for and what it sends: plain values."""
+"""Actions that the outbox is asked for, and transactions that it sends, as values."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FREE = (TransactionState.SIGNED, TransactionState.SENT)
 
 
 class Pace(enum.Enum):
-    """How soon the outbox's next pass is worth it."""
+    """How soon to run the outbox's next pass."""
 
     BUSY = "busy"
     """An action is undecided, or a nonce is to be freed."""

@@ -37,7 +37,7 @@ _TROUBLES: Mapping[TransactionState, str] = {
 
 
 class EventLog:
-    """Tells what happens to transactions; what stays as it is, is told once."""
+    """Logs what happens to transactions, each situation once."""
 
     def __init__(self) -> None:
         self._said: set[tuple[str, str]] = set()

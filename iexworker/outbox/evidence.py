@@ -1,4 +1,4 @@
-"""What the outbox asks of a chain node, and what it makes of the answers.
+"""The outbox's questions to a chain node, and the meaning of the answers.
 
 `outbox/node.py` asks a real node; this module can be imported without web3.
 """

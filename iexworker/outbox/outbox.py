@@ -1,4 +1,4 @@
-"""Sends what must take effect exactly once, whatever crashes in between.
+"""Sends transactions that must take effect exactly once, whatever crashes in between.
 
 An action is journalled, then its signed bytes with nonce and hash, then these bytes are broadcast,
 and broadcast again, until the chain has decided. `step` is one pass and waits for no receipt.

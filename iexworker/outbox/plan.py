@@ -1,4 +1,4 @@
-"""What to sign and what to broadcast next, pure."""
+"""Decides what to sign and what to broadcast next; pure."""
 
 from __future__ import annotations
 

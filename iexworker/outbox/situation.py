@@ -1,4 +1,4 @@
-"""All that the next moves of the outbox are decided on, as values."""
+"""The facts on which the outbox decides its next moves, as values."""
 
 from __future__ import annotations
 

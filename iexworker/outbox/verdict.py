@@ -1,4 +1,4 @@
-"""What has become of actions and transactions, pure."""
+"""Judges what became of actions and transactions; pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The wallet's contributions as the chain shows them, as records to go on from.
+"""Searches the chain for this wallet's contributions, and makes records of them.
 
-The authorisation is in the input of our own `contribute`, the digest in the task folder: nothing
+The authorisation is in the input of our own `contribute`, the digest in the task folder, so nothing
 of the scheduler is needed.
 """
 
@@ -30,7 +30,7 @@ from iexworker.shared import handoff
 from iexworker.task.replicate import Replicate
 
 SETTLE_BLOCKS = 12
-"""How long what the node holds of ours may take to be mined: what upstream waits for a receipt."""
+"""How long our pending transactions may take to be mined: what upstream waits for a receipt."""
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class ContributionChain(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Contributions:
-    """Searches a chain, and the folders under `root`, for what a journal should know."""
+    """Searches a chain, and the folders under `root`, for tasks that the journal lacks."""
 
     chain: ContributionChain
     root: Path

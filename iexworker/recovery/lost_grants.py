@@ -1,4 +1,4 @@
-"""LostGrants that the journal does not know: lost with it, or with the answer that brought them.
+"""Finds grants that the journal lacks: lost with it, or with the answer that brought them.
 
 The scheduler lists what it takes us to be working on, and gives the authorisations again
 (docs/spec/04, 11.1, step 9); what to do about each, the chain tells. None stays unanswered (H6).
@@ -22,7 +22,7 @@ from iexworker.task.replicate import Replicate, Step, Work
 QUIET_POLL_S = 0.5
 _ANSWERED = (ReplicateStatus.ABORTED, ReplicateStatus.COMPLETED, ReplicateStatus.FAILED)
 _UNSEEN_TASK_S = 60
-"""Patience for a task that our node does not show yet."""
+"""How long to wait for a task that our node does not show yet."""
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class LostGrants:
     search_chain: Callable[[], Awaitable[None]]
     """Takes up contributions that the journal does not know."""
     _settled: set[str] = field(default_factory=set)
-    """Looked into by this process, once and for all."""
+    """Tasks that this process has looked into."""
 
     async def look(self) -> None:
         """Look once; raises `ChainError`, `SchedulerError` or `JournalError`: do it again then."""

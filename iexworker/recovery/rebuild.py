@@ -1,7 +1,7 @@
-"""Records of replicates that the journal does not know, from what is known elsewhere; pure.
+"""Makes records of replicates that the journal lacks, from what is known elsewhere; pure.
 
-A contribution is told by the chain, a lost grant by the scheduler (docs/spec/04, 11.1, step 9);
-what to do about either, the chain alone tells.
+Contributions come from the chain, lost grants from the scheduler (docs/spec/04, 11.1, step 9);
+what to do about either depends on the chain alone.
 """
 
 from __future__ import annotations

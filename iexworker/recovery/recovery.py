@@ -1,7 +1,7 @@
-"""Recovery of what is not in the journal, before any work is asked for.
+"""Finds tasks that the journal lacks, before any work is asked for.
 
-Once for a journal that is new to its chain and wallet, or behind them: what the chain shows of us.
-After each return to the scheduler, and after a lost answer: what it has granted and we do not know.
+If the journal is new or stale, scan the chain once for this wallet's contributions.
+After each reconnect, and after a lost answer, ask the scheduler for grants that we lack.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def why_incomplete(searched: int | None, signed: int, latest: int) -> str:
 
 @dataclass(slots=True)
 class Recovery:
-    """Searches until everything is found; says meanwhile why no work is asked for."""
+    """Searches until everything is found; no work is asked for meanwhile."""
 
     lacking: str
     """Why the journal may not know all that the chain shows; empty when it does."""
@@ -85,5 +85,5 @@ class Recovery:
 
 def _not_yet(error: Exception) -> None:
     if isinstance(error, JournalDamaged):
-        raise error  # the process is born again and sets the journal aside
+        raise error  # the process restarts and sets the journal aside
     log.warning("recovery not done yet, trying again", extra={"error": str(error)})

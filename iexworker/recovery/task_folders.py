@@ -1,4 +1,4 @@
-"""What task folders still hold when the journal that knew of them is gone; files are only read.
+"""Reads what task folders still hold when the journal is gone.
 
 A Java worker's folder is as good as ours: it has `output/computed.json`, `output/iexec_out` and
 the archive (docs/spec/06, section 2).

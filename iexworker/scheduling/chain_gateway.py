@@ -1,4 +1,4 @@
-"""The chain as the scheduling loop sees it: reads in a few threads, transactions in one of its own.
+"""Access to the chain for the scheduling loop: reads in a few threads, transactions in one thread.
 
 Each thread has its own node connection; the outbox's thread also its own journal connection.
 Nothing here blocks the loop, and a slow node delays no other task's reveal: the outbox waits for
@@ -120,7 +120,7 @@ class ChainGateway:
     async def authorized(
         self, authorization: WorkerpoolAuthorization, description: TaskDescription
     ) -> bool:
-        """Tell whether the contract will take the authorisation, and the deal is our pool's."""
+        """Tell whether the contract will accept the authorisation, and the deal is our pool's."""
         pool = description.workerpool_address
         if self._pool_address not in (None, pool):
             log.error(
@@ -136,7 +136,7 @@ class ChainGateway:
     def _refusal(
         self, hub: Hub, authorization: WorkerpoolAuthorization, description: TaskDescription
     ) -> str | None:
-        """Say why the contract would not take the authorisation (docs/spec/05, 5.6)."""
+        """Say why the contract would refuse the authorisation (docs/spec/05, 5.6)."""
         signers = [description.workerpool_owner]
         if authorization.enclave_challenge != ZERO_ADDRESS:
             signers += filter(None, [hub.tee_broker()])
@@ -213,7 +213,7 @@ class ChainGateway:
         return await self._read(lambda hub: hub.contributions_since(hub.oldest_block()))
 
     async def contributed(self, tx_hash: str) -> Contributed | None:
-        """Return what a transaction contributed, None when the node does not know it."""
+        """Return what a transaction contributed, None if the node does not know it."""
         return await self._read(lambda hub: hub.contributed(tx_hash))
 
     async def revealed(self, task_id: str, since_block: int) -> ChainReceipt | None:
@@ -243,7 +243,7 @@ class ChainGateway:
         self.wake.set()
 
     async def turn_outbox(self) -> tuple[list[Result], Pace]:
-        """Do one pass of the outbox: what came to its end, and how soon the next is worth it."""
+        """Run one pass of the outbox; return its results and how soon to run the next."""
 
         def turn() -> tuple[list[Result], Pace]:
             results = self._outbox.step()
@@ -253,12 +253,12 @@ class ChainGateway:
         return await asyncio.get_running_loop().run_in_executor(self._sender, turn)
 
     async def forget(self, task_id: str) -> None:
-        """Drop what the outbox keeps of a task that has ended."""
+        """Drop the outbox's rows of a task that has ended."""
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._sender, lambda: self._outbox.forget(task_id))
 
     def close(self) -> None:
-        """Let the threads end; nothing that was begun is lost."""
+        """Stop the threads once their current work is done."""
         self._readers.shutdown(wait=False, cancel_futures=True)
         self._sender.shutdown(wait=False, cancel_futures=True)
 

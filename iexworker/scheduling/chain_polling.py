@@ -14,7 +14,7 @@ from iexworker.task.replicate import Replicate, Step, Work
 
 TURN_S = 0.5
 SLOW_S = 15.0
-"""Between two looks at a task whose next word is the scheduler's."""
+"""Between two looks at a task that waits for the scheduler."""
 REVEALED_S = 5.0
 """The same once it is revealed: a missed request to upload may be two minutes old (H31)."""
 FIRST_S = 1.0
@@ -56,7 +56,7 @@ class ChainPoller:
         self._looked_s: dict[str, float] = {}
 
     async def run(self) -> None:
-        """Look for ever."""
+        """Poll for ever."""
         while True:
             self.turn(time.monotonic())
             await asyncio.sleep(TURN_S)
@@ -74,7 +74,7 @@ class ChainPoller:
 
     def _is_due(self, task_id: str, replicate: Replicate, looked_s: float, now_s: float) -> bool:
         if looked_s <= self._push_timeout_ends_s(task_id) < now_s:
-            return True  # an earlier look was too early to act on what it saw
+            return True  # earlier looks were too early to act on
         # Each look after a return doubles the time since then, and so the next pause.
         since_return_s = max(looked_s - self._returned_s(), FIRST_S)
         return now_s - looked_s >= min(look_every_s(replicate, self._block_time_s), since_return_s)

@@ -26,7 +26,7 @@ class TaskChain(AsyncOutbox, Rewards, Protocol):
     async def authorized(
         self, authorization: WorkerpoolAuthorization, description: TaskDescription
     ) -> bool:
-        """Tell whether the contract will take the authorisation."""
+        """Tell whether the contract will accept the authorisation."""
 
     async def contribution_obstacles(
         self, replicate: Replicate, description: TaskDescription
@@ -51,7 +51,7 @@ class Collaborators:
     subscribe: Callable[[str], None]
     unsubscribe: Callable[[str], None]
     upload: Callable[[Replicate, TaskDescription, Path], Awaitable[str]]
-    """Upload the result; returns the link text, "" when there is none to be had."""
+    """Upload the result; returns the link text, "" when there is none."""
     scheduler_task: Callable[[str], Awaitable[SchedulerSaw]]
     returned_s: Callable[[], float]
     """The monotonic instant since when the scheduler may have pushed to us again."""

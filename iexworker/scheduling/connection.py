@@ -1,7 +1,7 @@
-"""Our standing with the scheduler: known terms, a token, a registration, an open channel.
+"""The connection to the scheduler: its terms, a token, our registration, an open event stream.
 
-`allowed` is set while the scheduler may be told something: logged in, registered, every topic
-subscribed on a channel that stands. Until then updates wait (docs/spec/04, 11.1 step 1).
+`allowed` is set while updates may be sent: we are logged in and registered, and every topic is
+subscribed on an open stream. Until then updates wait (docs/spec/04, 11.1 step 1).
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SchedulerLink:
-    """What the conversation runs over."""
+    """The client and its session, and the queue to the heartbeat process."""
 
     client: SchedulerClient
     tokens: Tokens
     session: Session
     heartbeat: Channel
-    """To heartbeat: the token to ping with."""
+    """To the heartbeat process: the token to ping with."""
 
 
 class Connection:
-    """Gets and keeps the standing; lives in the loop, calls in threads."""
+    """Connects and stays connected; runs in the loop, calls in threads."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Connection:
         return "" if self._open else "the scheduler's event stream is not open"
 
     async def run(self) -> None:
-        """Get the standing, and get it again whenever it is due."""
+        """Connect, and connect again whenever it is due."""
         self._recall()
         # Before anything is told: the next push may follow at once, and comes only once.
         for task_id in self._journal.task_ids():
@@ -117,7 +117,7 @@ class Connection:
         self._due.set()
 
     def hear_heartbeat(self, events: Channel) -> None:
-        """Take what the heartbeat process has to say."""
+        """Handle the messages of the heartbeat process."""
         while True:
             try:
                 message = events.get_nowait()
@@ -132,7 +132,7 @@ class Connection:
                 self._loop.create_task(self._renew_token(message.jwt))
 
     def share_token(self) -> None:
-        """Give the heartbeat the token in use, when it has another."""
+        """Send the current token to the heartbeat process, if it has another."""
         token = self._line.tokens.current
         if not self._joined or token is None or token == self._told_token:
             return
@@ -150,7 +150,7 @@ class Connection:
         self.share_token()
 
     def _recall(self) -> None:
-        """Take the last known terms where stake may hang on a start that finds no scheduler."""
+        """Take the last known terms, if unfinished tasks need them and the scheduler is away."""
         if self._journal.unfinished() == 0:
             return
         public = self._journal.recall(self._wallet, _PUBLIC)
@@ -173,7 +173,7 @@ class Connection:
             self._accept(terms)
             if terms.refusal and not self._joined:
                 self._say("")
-                return True  # no work from here, but what is contributed goes on
+                return True  # no new work, but contributed tasks go on
             await asyncio.to_thread(self._line.session.join)
         except LoginRefused as error:
             if not self._joined and self._journal.unfinished() == 0:

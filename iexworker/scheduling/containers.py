@@ -1,6 +1,6 @@
-"""Containers of this wallet that no slot works with: found by label, removed, tried again.
+"""Finds containers of this wallet by label, and removes those that no slot works with.
 
-A crash leaves some behind, and so does an engine that does not answer when a task ends.
+A crash leaves some behind, and so does an engine that is away when a task ends.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class EngineContainers:
         return {container.id: container.labels.get(names.LABEL_TASK, "") for container in found}
 
     def remove(self, container: str) -> None:
-        """Kill and remove a container, gone is fine; raises `DockerError`."""
+        """Kill and remove a container, unless it is gone; raises `DockerError`."""
         with self._lock:
             self._engine.remove(container)
 
@@ -69,14 +69,14 @@ class Containers(Protocol):
         """Return the id of each with its task."""
 
     def remove(self, container: str) -> None:
-        """Kill and remove one; gone is fine."""
+        """Kill and remove one, unless it is gone."""
 
     def kill_task(self, task_id: str) -> None:
         """Kill and remove those of a task."""
 
 
 class Sweeper:
-    """Begins with the first `sweep`: before that, a container may be one to adopt."""
+    """Starts with the first `sweep`: before that, a slot may still adopt any container."""
 
     def __init__(
         self, containers: Containers, replicates: Callable[[], Iterable[Replicate]]
@@ -87,14 +87,14 @@ class Sweeper:
         self._left = asyncio.Event()
 
     async def sweep(self) -> None:
-        """Remove what no task computes in; what the engine does not do now, `run` does later."""
+        """Remove containers that no task needs; `run` retries what the engine refuses now."""
         self._begun.set()
         if problem := await self._try():
             log.warning("containers not looked for, trying again", extra={"error": problem})
             self._left.set()
 
     async def kill_task(self, task_id: str) -> None:
-        """Remove a task's containers, running or not; later, where the engine does not answer."""
+        """Remove a task's containers, running or not; `run` retries if the engine is away."""
         try:
             await asyncio.to_thread(self._containers.kill_task, task_id)
         except Unavailable as error:
@@ -114,7 +114,7 @@ class Sweeper:
         return not await self._try()
 
     async def _try(self) -> str:
-        """Look and remove once; return what was in the way, empty when nothing was."""
+        """Look and remove once; return the error, empty without one."""
         try:
             owned = await asyncio.to_thread(self._containers.owned)
             # Asked after the look: a task is known before it has a container.

@@ -1,4 +1,4 @@
-"""Asking for work: when we may, and in plain words why we do not (docs/spec/04, section 3)."""
+"""Asks for work when nothing forbids it, and says in words what does (docs/spec/04, section 3)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from iexworker.core.messages import Grant
 from iexworker.errors import JournalError, LoginRefused, SchedulerError, Unauthorized
 
 LOOK_AGAIN_S = 0.25
-"""Between two looks at what stands in the way: they cost nothing, a free slot that waits does."""
+"""Between two checks of the obstacles: a check costs nothing, an idle slot does."""
 NOTHING = "the scheduler has no task for this worker now"
 
 log = logging.getLogger(__name__)
 
 Obstacle = Callable[[], str]
-"""Says why no work can be asked for; empty when nothing stands in the way."""
+"""Returns why no work can be asked for, empty if it can."""
 
 
 @dataclass(frozen=True, slots=True)

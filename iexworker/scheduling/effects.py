@@ -43,7 +43,7 @@ START_PATIENCE_S = 60.0
 """How long a grant's first checks wait for a chain node that does not answer."""
 REVEAL_PATIENCE_S = 60.0
 REVEAL_LOOK_S = 1.0
-"""How long, and how often, a reveal is looked for that was mined before."""
+"""How long, and how often, to look for a reveal that was mined before."""
 
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class EffectExecutor:
         self._reveal_deadlines_s: dict[str, int] = {}
 
     def perform(self, replicate: Replicate, effect: Effect) -> None:
-        """Start what follows and return."""
+        """Start executing an effect, and return at once."""
         if isinstance(effect, DoStep):
             self._spawn(self._step(replicate, effect))
         elif isinstance(effect, Transact):
@@ -78,11 +78,11 @@ class EffectExecutor:
             self._spawn(self._with.sweeper.kill_task(replicate.task_id))
 
     def kick(self, task_id: str) -> None:
-        """See to it that the task's updates are sent."""
+        """Have the task's pending updates sent."""
         self._updates.kick(task_id)
 
     def forget(self, replicate: Replicate) -> None:
-        """Let go of a task that has its answer."""
+        """Release everything held for a task that has ended."""
         self._reveal_deadlines_s.pop(replicate.task_id, None)
         self._with.slots.release(replicate.task_id)
         self._with.unsubscribe(replicate.task_id)
@@ -100,7 +100,7 @@ class EffectExecutor:
             self._spawn(self._observe(task_id))
 
     def outcome(self, message: Outcome) -> None:
-        """Take what a slot has found."""
+        """Handle a slot's outcome."""
         step = Step(message.step)
         folder = self._with.folder_of(message.task_id)
         found = handoff.read_outcome(folder, message.step, message.attempt)

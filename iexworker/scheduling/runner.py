@@ -1,7 +1,7 @@
-"""The owner of all replicates: journals what the lifecycle decides, then has it done.
+"""Owns all replicates: journals what the lifecycle decides, then has the effects executed.
 
-Lives in one asyncio loop and never blocks it but for the journal's commit. What blocks is done
-by `Effects` in bounded threads, and comes back as events; so no effect of one task delays
+Runs in one asyncio loop and blocks it only for the journal's commit. Blocking work is done
+by `Effects` in bounded threads and comes back as events, so no effect of one task delays
 another's (docs/spec/04, H2).
 """
 
@@ -31,16 +31,16 @@ log = logging.getLogger(__name__)
 
 
 class Effects(Protocol):
-    """What the runner has done; every call returns at once."""
+    """Executes what the runner decides; every call returns at once."""
 
     def perform(self, replicate: Replicate, effect: Effect) -> None:
-        """Do what follows; its result comes back to `Runner.apply`."""
+        """Start an effect; its result comes back to `Runner.apply`."""
 
     def kick(self, task_id: str) -> None:
-        """See to it that the task's pending updates are sent."""
+        """Have the task's pending updates sent."""
 
     def forget(self, replicate: Replicate) -> None:
-        """Let go of everything kept for a task that has its answer."""
+        """Release everything held for a task that has ended."""
 
 
 class Runner:
@@ -75,7 +75,7 @@ class Runner:
         return self._replicates.get(task_id)
 
     def push_timeout(self, task_id: str) -> PushTimeout:
-        """Return what the waiting for a push depends on; the task is one of ours."""
+        """Return the push timeout of one of our tasks."""
         return self._push_timeouts[task_id]
 
     def next_update(self, task_id: str) -> Update | None:
@@ -84,7 +84,7 @@ class Runner:
         return None if replicate is None else lifecycle.next_update(replicate)
 
     def recover(self) -> None:
-        """Take up the journal's replicates; what they need again is asked for."""
+        """Load the journal's replicates and execute the effects that each still needs."""
         for replicate in list(self._journal.replicates(self._key)):
             log.info(
                 "task taken up again",
@@ -97,7 +97,7 @@ class Runner:
             self._replicates[replicate.task_id] = replicate
             self.task_log.begin(replicate, restarted=True)
         for task_id in list(self._replicates):
-            # What was pushed for it since the process before has not been heard.
+            # Pushes sent since the last process ended were missed.
             self._push_timeouts[task_id] = PushTimeout(moved_s=time.monotonic(), heard_s=0.0)
             self._settle(self._replicates[task_id], lifecycle.resume(self._replicates[task_id]))
         for key, count in self._journal.foreign(self._key).items():
@@ -123,7 +123,7 @@ class Runner:
         return True
 
     def adopt(self, replicate: Replicate) -> None:
-        """Take up a task that was found elsewhere than in the journal. Raises `JournalError`."""
+        """Add a task that recovery has found. Raises `JournalError`."""
         task_id = replicate.task_id
         self._journal.save(self._key, replicate)
         log.warning(
@@ -136,7 +136,7 @@ class Runner:
             },
         )
         self.task_log.begin(replicate, restarted=True)
-        # Whatever was to be pushed for it was pushed before we came back.
+        # Its pushes were sent before we came back.
         self._push_timeouts[task_id] = PushTimeout(moved_s=0.0, heard_s=0.0)
         self._settle(replicate, lifecycle.resume(replicate))
 
@@ -177,7 +177,7 @@ class Runner:
                 asyncio.get_running_loop().call_later(JOURNAL_RETRY_S, self._drain, task_id)
                 return
             except Exception:
-                # One event less is better than a task that takes none any more.
+                # Dropping one event is better than blocking all later ones of the task.
                 facts = {"task": task_id, "event": type(queue[0]).__name__}
                 log.exception("event not handled", extra=facts)
             queue.popleft()

@@ -1,4 +1,4 @@
-"""What the scheduler is asked about tasks of ours; each call in a thread."""
+"""Queries to the scheduler about our tasks; each runs in a thread."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class SchedulerQueries:
-    """Questions of one wallet; every call raises `SchedulerError` or `LoginRefused`."""
+    """Queries for one wallet; every call may raise `SchedulerError` or `LoginRefused`."""
 
     client: SchedulerClient
     tokens: Tokens

@@ -1,6 +1,6 @@
-"""The work of `scheduling` from its start on: waits for the terms and the chain, then runs tasks.
+"""Runs the task loop as soon as the scheduler's terms and the chain are available.
 
-Contributed tasks are taken up as soon as the terms are known, or remembered, and the node answers;
+Contributed tasks go on as soon as the terms are known or remembered and the node answers;
 recovery comes before demand.
 """
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class Service:
-    """Makes the task loop when all that it needs is there, and shows what an operator watches.
+    """Creates the task loop when its parts are available, and puts its counts on the board.
 
     `import_gateway` imports web3, which takes 0.3 s, while the login is under way.
     """
@@ -46,7 +46,7 @@ class Service:
         self._fail_fast = fail_fast
         self._tasks: TaskLoop | None = None
         self._draining = False
-        # Without a chain node nobody takes these up, and just then an operator asks for them.
+        # Shown while there is no chain node, which is when an operator asks for them.
         self._kept = parts.journal.all_replicates()
 
     async def run(self) -> None:
@@ -59,12 +59,12 @@ class Service:
         await self._tasks.run()
 
     def notify(self, notification: Notification) -> None:
-        """Take a message of a topic; before the journal's tasks are taken up there is none."""
+        """Handle a message of a topic; without a task loop it is dropped (recovery finds it out)."""
         if self._tasks is not None:
             self._tasks.runner.notify(notification)
 
     def outcome(self, message: Outcome) -> None:
-        """Take what a slot has found; the slot is asked again when its task is taken up."""
+        """Handle a slot's outcome; without a task loop it is dropped, and ordered again later."""
         if self._tasks is not None:
             self._tasks.effects.outcome(message)
 

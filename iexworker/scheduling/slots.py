@@ -1,7 +1,7 @@
-"""Which slot works on which task: orders out, outcomes back.
+"""Assigns tasks to compute slots: orders out, outcomes back.
 
-A queue only wakes. What a slot was told stands here and is told again to a slot that is born
-again; what it found lies in the task folder.
+A queue only wakes its reader. Orders are kept here and sent again to a slot that restarts;
+its outcomes are files in the task folder.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class _Slot:
     order: Order | None = None
     """Sent, and not answered yet."""
     unsent: bool = False
-    """The channel was full: to be sent at the next occasion."""
+    """The channel was full: to be sent again."""
 
 
 class Slots:
@@ -38,7 +38,7 @@ class Slots:
         return len(self._slots)
 
     def order(self, task_id: str, step: str, attempt: int) -> None:
-        """Have a slot do `step`; a task keeps its slot, and waits while none is free."""
+        """Order `step` from the task's slot, or from a free one; wait while none is free."""
         order = Order(task_id, step, attempt)
         slot = self._of(task_id) or self._free()
         if slot is None:
@@ -49,7 +49,7 @@ class Slots:
         self._send(slot)
 
     def release(self, task_id: str) -> None:
-        """Give the task's slot to whoever waits."""
+        """Free the task's slot, and give it to the next task that waits."""
         self._waiting = [item for item in self._waiting if item.task_id != task_id]
         slot = self._of(task_id)
         if slot is None:
@@ -60,7 +60,7 @@ class Slots:
             self.order(waiting.task_id, waiting.step, waiting.attempt)
 
     def cancel(self, task_id: str) -> None:
-        """Tell the task's slot to let go, and release it."""
+        """Tell the task's slot to drop it, and free the slot."""
         slot = self._of(task_id)
         if slot is not None:
             try:
@@ -71,7 +71,7 @@ class Slots:
         self.release(task_id)
 
     def heard(self, index: int, message: object) -> None:
-        """Take a message of a slot."""
+        """Handle a message of a slot."""
         slot = self._slots[index]
         if isinstance(message, Hello):
             if slot.order is not None:
@@ -83,7 +83,7 @@ class Slots:
             self._on_outcome(message)
 
     def retry(self) -> None:
-        """Send what found a full channel."""
+        """Send again what found a full channel."""
         for slot in self._slots:
             if slot.unsent:
                 self._send(slot)

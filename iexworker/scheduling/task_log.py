@@ -1,4 +1,4 @@
-"""What an operator reads of a task: a line for each thing achieved, each failure, and the end.
+"""The log lines of a task for an operator: each step achieved, each failure, and the end.
 
 At INFO a task that goes well has six lines: granted, computed (by its slot), contributed, revealed,
 uploaded, ended. All else about it is for developers, at DEBUG.

@@ -1,4 +1,4 @@
-"""All that turns while tasks can be worked on: runner, recovery, demand, polling, transactions."""
+"""The loops that run once terms and chain are known: recovery, demand, polling, transactions."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
     from iexworker.wallet import Wallet
 
 PAUSED = "paused by the operator: `iexworker resume` asks for work again"
-# No answer, or one that could not be read: the scheduler may have granted a task all the same.
+# Without an answer, or with an unreadable one, the scheduler may still have granted a task.
 _GRANT_MAY_BE_LOST = (None, 200)
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the process has before the scheduler's terms and the chain are known."""
+    """Parts that exist before the scheduler's terms and the chain are known."""
 
     settings: Settings
     wallet: Wallet
@@ -85,7 +85,7 @@ class TaskLoop:
         self._recovery = self._make_recovery()
 
     async def run(self) -> None:
-        """Take up the journal's tasks, then serve for ever."""
+        """Load the journal's tasks, then run all loops for ever."""
         self.runner.recover()
         if not self._lacking:
             await self._sweeper.sweep()
@@ -125,7 +125,7 @@ class TaskLoop:
         )
 
     def _reveal_deadlines_s(self, replicates: Sequence[Replicate]) -> list[int]:
-        """Return those that the chain has shown."""
+        """Return the reveal deadlines that the chain has shown."""
         found = [self.effects.reveal_deadline_s(item.task_id) for item in replicates]
         return [deadline_s for deadline_s in found if deadline_s]
 
@@ -174,7 +174,7 @@ class TaskLoop:
             look=grants.look,
             allowed=self._connection.allowed,
             missed=self._connection.missed,
-            # A container may belong to a task that is only found now: the slot adopts it.
+            # Only now: until recovery is done, a container may belong to a task that it will find.
             done=self._sweeper.sweep if self._lacking else _nothing,
         )
 
@@ -259,7 +259,7 @@ class TaskLoop:
 
 
 async def _nothing() -> None:
-    """Do nothing: the containers were looked at before."""
+    """Do nothing: the containers were swept before."""
 
 
 def _tee_refusal(description: TaskDescription) -> str | None:

@@ -33,14 +33,14 @@ log = logging.getLogger(__name__)
 
 
 class Transactions:
-    """Turns the outbox, and tells the runner what was mined and what never will be."""
+    """Runs the outbox's passes, and tells the runner what was mined and what never will be."""
 
     def __init__(self, gateway: ChainGateway, runner: Runner) -> None:
         self._gateway = gateway
         self._runner = runner
 
     async def run(self) -> None:
-        """Make passes for ever."""
+        """Run passes for ever."""
         block_s = self._gateway.configuration.block_time_s
         pauses_s = {
             Pace.BUSY: max(block_s / POLLS_PER_BLOCK, 0.05),
@@ -68,7 +68,7 @@ class Transactions:
         if isinstance(result, ActionFailed):
             self._runner.apply(result.task_id, events.NotMined(step, result.cause, result.text))
             return
-        # The outbox gives a result once: it is not lost to a node that fails just now.
+        # The outbox gives a result once, so wait for a node that fails just now.
         receipt = result.receipt
         if receipt is None:
             receipt = await patiently(self._receipt_by_head, math.inf)
@@ -81,17 +81,17 @@ class Transactions:
 
 
 class AsyncOutbox(Protocol):
-    """The outbox, behind its thread; calls may raise `ChainError` and `JournalError`."""
+    """The outbox in its own thread; calls may raise `ChainError` and `JournalError`."""
 
     async def transact(self, replicate: Replicate, step: Step) -> None:
-        """Take a contribute or reveal; its end comes to the runner by itself."""
+        """Accept a contribute or reveal; its result comes to the runner later."""
 
     async def forget(self, task_id: str) -> None:
-        """Drop what is kept of a task that has ended."""
+        """Drop the rows of a task that has ended."""
 
 
 class Handovers:
-    """All handovers under way."""
+    """Hand-overs in flight."""
 
     def __init__(
         self,
@@ -143,5 +143,5 @@ class Handovers:
 
 
 def _wanted(replicate: Replicate, step: Step) -> bool:
-    """Tell whether the task still waits for it: meanwhile the chain may have decided."""
+    """Tell whether the task still waits for it; the chain may have decided meanwhile."""
     return replicate.staked and replicate.step is step and replicate.work is Work.DOING

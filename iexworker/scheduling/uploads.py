@@ -1,4 +1,4 @@
-"""Uploading a result until the proxy has it or refuses it (docs/spec/09, 2.4 to 2.6)."""
+"""Uploads a result until the proxy has it or refuses it (docs/spec/09, 2.4 to 2.6)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Uploads:
-    """Uploads in threads of their own, so that a slow proxy delays nothing else."""
+    """Uploads in its own threads, so that a slow proxy delays nothing else."""
 
     def __init__(self, wallet: Wallet, terms: Callable[[], Terms | None]) -> None:
         self._wallet = wallet
@@ -32,7 +32,7 @@ class Uploads:
         self._threads = ThreadPoolExecutor(UPLOAD_THREADS, thread_name_prefix="upload")
 
     async def upload(self, replicate: Replicate, description: TaskDescription, folder: Path) -> str:
-        """Return the result's link, "" when the proxy refuses it or there is no link to be had.
+        """Return the result's link, "" if the proxy refuses the result or has no link.
 
         A proxy that does not answer is tried until the task's final deadline.
         """

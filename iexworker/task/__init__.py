@@ -1,1 +1,1 @@
-"""One replicate from grant to purge: state machine, journal, recovery."""
+"""One replicate from grant to purge: its lifecycle and rules, pure, and the journal."""

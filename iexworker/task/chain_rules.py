@@ -1,6 +1,6 @@
-"""What follows for a replicate from what the chain shows (docs/spec/04, section 11.1, steps 2-8).
+"""How a replicate reacts to the state of the chain (docs/spec/04, section 11.1, steps 2-8).
 
-The scheduler pushes nothing twice, so after an absence the chain alone tells how to go on; while
+The scheduler pushes nothing twice, so after an absence the chain alone decides; while
 nothing was missed it only confirms what the scheduler pushes anyway.
 """
 

@@ -83,7 +83,7 @@ class Observed:
     """The result hash of our digest, None without a digest."""
     head_s: int
     overdue: bool
-    """The scheduler had its time to push what would follow from this (see `patience`)."""
+    """The scheduler had its time to push what would follow from this (see `push_timeout`)."""
 
 
 @dataclass(frozen=True, slots=True)

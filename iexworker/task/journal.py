@@ -1,4 +1,4 @@
-"""The journal: what a crash must not take away, in SQLite, on disk before anything follows from it.
+"""The journal: all state that must survive a crash, in SQLite, on disk before it is acted on.
 
 One file, `<base>/<name>/journal.sqlite`, in WAL mode with `synchronous=FULL`: a commit has reached
 the disk when it returns. Two writers share it, each with its own connection and tables: the
@@ -75,7 +75,7 @@ class JournalKey:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open the journal's file with the durability that the outbox and the loop rely on.
+    """Open the journal's file with the durability that outbox and scheduling loop rely on.
 
     Raises `JournalError` when the file cannot be opened or is of a newer version, and
     `JournalDamaged` when it is no sound database.
@@ -138,7 +138,7 @@ class Journal:
         )
 
     def forget(self, key: JournalKey, task_id: str) -> None:
-        """Drop a replicate that has its answer and left nothing behind."""
+        """Drop the record of a task that has ended."""
         self._execute("DELETE FROM replicates WHERE key=? AND task=?", (str(key), task_id))
 
     def replicates(self, key: JournalKey) -> Iterator[Replicate]:
@@ -155,7 +155,7 @@ class Journal:
         return [_record(task, state) for task, state in rows]
 
     def foreign(self, key: JournalKey) -> Mapping[str, int]:
-        """Return how many replicates other keys have: kept, not touched."""
+        """Return how many replicates each other key has; they are kept untouched."""
         rows = self._execute(
             "SELECT key, count(*) FROM replicates WHERE key<>? GROUP BY key", (str(key),)
         )

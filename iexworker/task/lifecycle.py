@@ -1,8 +1,8 @@
-"""The life of one replicate, as a state machine without a side effect.
+"""The lifecycle of one replicate, as a state machine without side effects.
 
-An event and a record give the next record and what has to be done. The runner journals the record
-first, then acts; whatever was not done is found again by `resume`. The protocol is docs/spec/04;
-what the chain shows always outweighs what the scheduler says (docs/decisions/0003).
+A record and an event give the next record and its effects. The runner journals the record
+first, then executes the effects; after a crash `resume` returns them again. The protocol is
+docs/spec/04; the chain outweighs the scheduler (docs/decisions/0003).
 """
 
 from __future__ import annotations

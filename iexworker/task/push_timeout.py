@@ -8,9 +8,9 @@ from iexworker.core.messages import AnswerKind
 from iexworker.task.events import Answered, Event, Notified
 
 PUSH_PATIENCE_S = 30.0
-"""Its usual time: as long as its detectors take to find what it was not told."""
+"""The usual timeout: the scheduler's detectors take that long to find a missed update."""
 MISSED_PATIENCE_S = 5.0
-"""Its time where the push was missed, most likely (docs/spec/04, section 11.1, steps 3 and 5)."""
+"""The timeout if the push was probably missed (docs/spec/04, section 11.1, steps 3 and 5)."""
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class PushTimeout:
     heard_s: float
     """When an update was accepted, or a message came, last."""
     known_s: float = 0.0
-    """When an update was answered last with: that was known."""
+    """When an update was last answered as already known."""
 
     def take(self, event: Event, now_s: float) -> None:
         """Note what an event tells of the scheduler."""

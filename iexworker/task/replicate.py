@@ -1,4 +1,4 @@
-"""The durable record of one replicate: all that a start needs to go on with it.
+"""The durable record of one replicate: all that a restart needs to continue it.
 
 The record is written to the journal before anything that follows from it is done.
 """
@@ -141,7 +141,7 @@ def receipt_from_json(data: Mapping[str, Any] | None) -> ChainReceipt | None:
 
 @dataclass(frozen=True, slots=True)
 class Redo:
-    """A contributed task is computed again, without a word: its digest or archive is lost."""
+    """A contributed task is computed again, unreported: its digest or archive is lost."""
 
     step: Step
     attempt: int
@@ -160,7 +160,7 @@ class Redo:
 
 @dataclass(frozen=True, slots=True)
 class Replicate:
-    """One worker's execution of one task, as far as it has come."""
+    """This worker's execution of one task."""
 
     authorization: WorkerpoolAuthorization
     profile: Profile

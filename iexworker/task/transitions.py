@@ -1,4 +1,4 @@
-"""The moves of a replicate that both the scheduler's word and the chain can bring about."""
+"""Transitions shared by scheduler events and chain observations."""
 
 from __future__ import annotations
 
