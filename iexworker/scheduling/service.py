@@ -59,7 +59,7 @@ class Service:
         await self._tasks.run()
 
     def notify(self, notification: Notification) -> None:
-        """Handle a message of a topic; without a task loop it is dropped (recovery finds it out)."""
+        """Handle a message of a topic; without a task loop it is dropped, recovery makes up."""
         if self._tasks is not None:
             self._tasks.runner.notify(notification)
 

@@ -160,7 +160,7 @@ class Redo:
 
 @dataclass(frozen=True, slots=True)
 class Replicate:
-    """This worker's execution of one task."""
+    """The execution of one task by this worker."""
 
     authorization: WorkerpoolAuthorization
     profile: Profile
