@@ -26,6 +26,9 @@ _REFUSED: Mapping[BroadcastAnswer, str] = {
     BroadcastAnswer.POOR: (
         "transaction refused: the wallet cannot pay for it; send it some gas money"
     ),
+    BroadcastAnswer.SHORT_OF_GAS: (
+        "transaction refused: its gas limit is too low; it is signed again with more"
+    ),
     BroadcastAnswer.REFUSED: "transaction refused by the node",
 }
 

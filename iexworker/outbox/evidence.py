@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from iexworker.outbox.actions import Action, ActionKey
@@ -34,6 +34,9 @@ class Evidence:
     known: frozenset[str]
     contributions: Mapping[str, Contribution]
     refusals: Mapping[ActionKey, str]
+    """Of the trials that the contract refuses now: why."""
+    estimates: Mapping[ActionKey, int] = field(default_factory=dict)
+    """Of the trials that succeed: the gas that the node estimates."""
 
 
 class BroadcastAnswer(enum.Enum):
@@ -43,6 +46,7 @@ class BroadcastAnswer(enum.Enum):
     NONCE_SPENT = "nonce spent"
     UNDERPRICED = "underpriced"
     POOR = "insufficient funds"
+    SHORT_OF_GAS = "gas limit too low"
     REFUSED = "refused"
 
 
@@ -50,6 +54,9 @@ _WORDS: Mapping[BroadcastAnswer, re.Pattern[str]] = {
     BroadcastAnswer.TAKEN: re.compile(r"\b(already ?known|known transaction|already imported)"),
     BroadcastAnswer.NONCE_SPENT: re.compile(r"nonce (is )?too low|oldnonce|already ?(been )?used"),
     BroadcastAnswer.POOR: re.compile(r"insufficient ?(funds|balance)"),
+    BroadcastAnswer.SHORT_OF_GAS: re.compile(
+        r"intrinsic ?gas|out ?of ?gas|\bgas (limit )?(is )?too low|not ?enough gas|gas required"
+    ),
     BroadcastAnswer.UNDERPRICED: re.compile(
         r"underpriced|fee ?too ?low|gas ?price|base fee|replacement"
     ),
@@ -77,7 +84,8 @@ class Node(Protocol):
     ) -> Evidence:
         """Read receipts and contributions, and try out what may be signed next.
 
-        A trial that fails for another reason than its contract's refusal counts as fit.
+        A trial that fails for another reason than its contract's refusal counts as fit, and has
+        no estimate: too little gas is never the contract's refusal.
         """
 
     def broadcast(self, raw: bytes) -> tuple[BroadcastAnswer, str]:

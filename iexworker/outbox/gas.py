@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
 CONTRIBUTE_GAS = 500_000
 REVEAL_GAS = 100_000
 
+EMPTY_TRANSFER_GAS = 100_000
+"""An empty transfer uses 21,000; rollups add what its data costs on the chain below."""
+MOST_GAS = 30_000_000
+"""More than a block takes: what a broken node may estimate is cut to it."""
+
+_ESTIMATE_MARGIN = Fraction(5, 4)
+_AFTER_TOO_LITTLE = Fraction(3, 2)
 _GAS_PER_TRANSACTION = 1_000_000
 _FEW_TRANSACTIONS = 10
 _LARGEST_WEI = 2**100  # what a broken node may say has no single-precision form
@@ -67,6 +76,23 @@ def reserve(balance_wei: int | None, cap_wei: int, *, sidechain: bool) -> GasRes
     if count < 1:
         return GasReserve(False, "empty", count)
     return GasReserve(True, "low" if count < _FEW_TRANSACTIONS else "fine", count)
+
+
+def limit(constant: int, estimate: int | None, too_little: Iterable[int] = ()) -> int:
+    """Return the gas limit to sign with (docs/spec/11, 1.4).
+
+    The larger of upstream's constant and the estimate with a quarter more; and half more than
+    every limit that was `too_little`.
+    """
+    least = [constant, *(math.ceil(limit * _AFTER_TOO_LITTLE) for limit in too_little)]
+    if estimate is not None:
+        least.append(math.ceil(estimate * _ESTIMATE_MARGIN))
+    return min(max(least), MOST_GAS)
+
+
+def ran_out(success: bool, gas_used: int, gas_limit: int) -> bool:
+    """Tell whether a mined transaction failed for its gas, not by its contract."""
+    return not success and gas_used * 100 >= gas_limit * 95
 
 
 def finalize_gas(profile: str, estimate: int, callback_gas: int) -> int:

@@ -40,9 +40,10 @@ class ChainNode:
     def evidence(
         self, hashes: Sequence[str], tasks: Sequence[str], trials: Sequence[Action]
     ) -> Evidence:
-        """Read receipts and contributions, and try `trials` out, in one round trip.
+        """Read receipts and contributions, and estimate the gas of `trials`, in one round trip.
 
-        Raises `ChainError`; a trial that fails for another reason than its contract counts as fit.
+        An estimate that reverts is the contract's refusal. Raises `ChainError`; a trial that fails
+        for another reason counts as fit.
         """
         facts = [
             *(("eth_getTransactionReceipt", (tx_hash,)) for tx_hash in hashes),
@@ -61,6 +62,7 @@ class ChainNode:
             known=frozenset(tx_hash for tx_hash, raw in held if raw is not None),
             contributions={task: abi.contribution(raw) for task, raw in made},
             refusals=dict(_refusals(trials, tried)),
+            estimates=dict(_estimates(trials, tried)),
         )
 
     def broadcast(self, raw: bytes) -> tuple[BroadcastAnswer, str]:
@@ -87,10 +89,9 @@ class ChainNode:
         call = {
             "from": self._hub.wallet,
             "to": self._hub.configuration.hub_address,
-            "gas": hex(action.gas_limit),
             "data": "0x" + action.calldata.hex(),
         }
-        return "eth_call", (call, "latest")
+        return "eth_estimateGas", (call, "latest")
 
 
 def _raise_first(results: Iterable[object]) -> None:
@@ -103,8 +104,18 @@ def _refusals(
     trials: Sequence[Action], results: Sequence[object]
 ) -> Iterator[tuple[ActionKey, str]]:
     for action, result in zip(trials, results, strict=True):
-        if isinstance(result, RpcError) and result.reverted:
+        if not isinstance(result, RpcError) or not result.reverted:
+            continue
+        if answer_of(result.reason) is not BroadcastAnswer.SHORT_OF_GAS:
             yield action.key, result.reason
+
+
+def _estimates(
+    trials: Sequence[Action], results: Sequence[object]
+) -> Iterator[tuple[ActionKey, int]]:
+    for action, result in zip(trials, results, strict=True):
+        if not isinstance(result, RpcError):
+            yield action.key, quantity(result, "eth_estimateGas")
 
 
 def _price(result: object) -> int | None:

@@ -38,9 +38,6 @@ from iexworker.outbox.transaction import Draft, hash_of
 from iexworker.poco.models import ActionKind, ChainConfiguration, Head
 from iexworker.wallet import Wallet
 
-EMPTY_TRANSFER_GAS = 100_000
-"""An empty transfer uses 21,000; rollups add what its data costs on the chain below."""
-
 
 class Outbox:
     """The one sender of a wallet's transactions. To be used from one thread."""
@@ -69,6 +66,7 @@ class Outbox:
         self._refused_at: dict[ActionKey, float] = {}
         self._spent_at: dict[int, float] = {}
         self._underpriced: set[str] = set()
+        self._refused_for_gas: set[str] = set()
         self._event_log = EventLog()
         self._watch_from = ledger.newest_block() - WATCH_BLOCKS
         self._passed_at = -math.inf
@@ -179,6 +177,7 @@ class Outbox:
         hashes = {item.tx_hash for item in transactions}
         self._tried_at = {key: at for key, at in self._tried_at.items() if key in hashes}
         self._underpriced &= hashes
+        self._refused_for_gas &= hashes
         self._event_log.keep_only(hashes | {entry.action.task_id for entry in entries})
 
     def _compare_chain(self, chain_id: int) -> None:
@@ -199,7 +198,7 @@ class Outbox:
         trials = [
             entry.action
             for entry in entries
-            if not any(item.state in FREE for item in owned[entry.action.key])
+            if all(self._signable_anew(item) for item in owned[entry.action.key])
         ]
         watched = [item for item in transactions if item.state is not TransactionState.VOID]
         tasks = sorted({entry.action.task_id for entry in entries})
@@ -228,7 +227,13 @@ class Outbox:
             spent_s={nonce: now - at for nonce, at in self._spent_at.items()},
             tried_s={tx_hash: now - at for tx_hash, at in self._tried_at.items()},
             underpriced=frozenset(self._underpriced),
+            refused_for_gas=frozenset(self._refused_for_gas),
+            estimates=evidence.estimates,
         )
+
+    def _signable_anew(self, transaction: Transaction) -> bool:
+        """Tell whether a transaction does not stand in the way of a new one for its action."""
+        return transaction.state not in FREE or transaction.tx_hash in self._refused_for_gas
 
     def _settle(
         self, transactions: Sequence[Transaction], fates: Sequence[verdict.Fate]
@@ -298,7 +303,7 @@ class Outbox:
         raw = Draft(
             nonce=move.nonce,
             gas_price_wei=move.gas_price_wei,
-            gas_limit=action.gas_limit if action else EMPTY_TRANSFER_GAS,
+            gas_limit=move.gas_limit,
             to=self._configuration.hub_address if action else self._wallet.address,
             data=action.calldata if action else b"",
             chain_id=self._configuration.chain_id,
@@ -323,6 +328,8 @@ class Outbox:
             return
         if answer is BroadcastAnswer.UNDERPRICED:
             self._underpriced.add(transaction.tx_hash)
+        if answer is BroadcastAnswer.SHORT_OF_GAS:
+            self._refused_for_gas.add(transaction.tx_hash)
         self._event_log.refused(transaction, answer, words)
 
 

@@ -7,8 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from iexworker.outbox import gas
 from iexworker.outbox.actions import FREE, ActionKey, ActionState, OutboxEntry, Transaction
+from iexworker.outbox.gas import EMPTY_TRANSFER_GAS
 from iexworker.outbox.situation import ChainFacts, Policy, by_owner, shown_done
+from iexworker.outbox.transaction import gas_limit_of
 from iexworker.outbox.verdict import ineffective
 from iexworker.poco.models import ActionKind
 
@@ -23,6 +26,7 @@ class Sign:
     nonce: int
     entry: OutboxEntry | None
     gas_price_wei: int
+    gas_limit: int = EMPTY_TRANSFER_GAS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +55,15 @@ def moves(
     for transaction in transactions:
         if transaction.state in FREE and transaction.nonce >= facts.nonces.latest:
             slots[transaction.nonce].append(transaction)
-    board = _Board(_alive(entries), waiting, facts, policy)
+    board = _Board(_alive(entries), waiting, owned, facts, policy)
     floor = max(facts.nonces.pending, facts.nonces.latest)
     planned: list[Move] = []
     for nonce in sorted({*slots, *range(floor, max(slots, default=-1))}):
         planned += board.slot(nonce, slots[nonce]) if nonce in slots else [board.gap(nonce)]
     first_new = max(floor, facts.top_nonce + 1)
     planned += (
-        Sign(nonce, entry, board.price_wei) for nonce, entry in enumerate(waiting, start=first_new)
+        board.sign(nonce, entry, board.price_wei)
+        for nonce, entry in enumerate(waiting, start=first_new)
     )
     return planned
 
@@ -83,7 +88,7 @@ def ready(entry: OutboxEntry, own: Sequence[Transaction], facts: ChainFacts) -> 
         return False
     if shown_done(action, facts.contributions[action.task_id]):
         return False
-    wasted = ineffective(own)
+    wasted = ineffective(own, facts)
     if wasted:
         # What was refused in one block may pass in a later one; longer pauses save gas.
         last = max(transaction.block_number or 0 for transaction in wasted)
@@ -105,6 +110,7 @@ class _Board:
 
     alive: Mapping[ActionKey, OutboxEntry]
     waiting: list[OutboxEntry]
+    owned: Mapping[ActionKey | None, Sequence[Transaction]]
     facts: ChainFacts
     policy: Policy
 
@@ -120,23 +126,52 @@ class _Board:
         action is risked on it.
         """
         taker = self._taker() if nonce > self.facts.settled_nonce else None
-        return Sign(nonce, taker, self.price_wei)
+        return self.sign(nonce, taker, self.price_wei)
+
+    def sign(self, nonce: int, entry: OutboxEntry | None, price_wei: int) -> Sign:
+        """Return the move that signs an action, or an empty transfer, with gas enough."""
+        if entry is None:
+            own = [item for item in self.owned.get(None, ()) if item.nonce == nonce]
+            limit = gas.limit(EMPTY_TRANSFER_GAS, None, self._short(own))
+            return Sign(nonce, None, price_wei, limit)
+        key = entry.action.key
+        estimate = self.facts.estimates.get(key)
+        former = self._short(self.owned.get(key, ()))
+        limit = gas.limit(entry.action.gas_limit, estimate, former)
+        return Sign(nonce, entry, price_wei, limit)
+
+    def _short(self, own: Iterable[Transaction]) -> list[int]:
+        return [gas_limit_of(item.raw) for item in own if self.facts.short_of_gas(item)]
 
     def slot(self, nonce: int, rivals: Sequence[Transaction]) -> list[Move]:
         """Plan for a free nonce of ours; the transaction signed last is the one that is meant."""
-        meant = rivals[-1]
+        meant, facts = rivals[-1], self.facts
         higher_wei = self.policy.rule.replacement_wei(meant.gas_price_wei, self.facts.network_wei)
         if meant.owner is not None and meant.owner not in self.alive:
             held = any(rival.tx_hash in self.facts.known for rival in rivals)
             if held and higher_wei is None:
                 return self._again(meant, at_cap=True)
             price_wei = higher_wei or max(self.price_wei, meant.gas_price_wei)
-            return [Sign(nonce, self._taker(), price_wei)]
+            return [self.sign(nonce, self._taker(), price_wei)]
+        if meant.tx_hash in facts.refused_for_gas:
+            return self._with_more_gas(meant)
         if not self._stuck(meant):
             return [] if meant.tx_hash in self.facts.known else self._again(meant)
         if higher_wei is None:
             return self._again(meant, at_cap=True)
-        return [Sign(nonce, self.alive[meant.owner] if meant.owner else None, higher_wei)]
+        return [self.sign(nonce, self.alive[meant.owner] if meant.owner else None, higher_wei)]
+
+    def _with_more_gas(self, refused: Transaction) -> list[Move]:
+        """Sign anew at the same nonce, which nothing holds; at the most gas, try the same again.
+
+        Where the contract refuses the action meanwhile, another one takes the nonce.
+        """
+        entry = self.alive[refused.owner] if refused.owner else None
+        if entry is not None and entry.action.key in self.facts.refusals:
+            entry = self._taker()
+        price_wei = max(self.price_wei, refused.gas_price_wei)
+        move = self.sign(refused.nonce, entry, price_wei)
+        return [move] if move.gas_limit > gas_limit_of(refused.raw) else self._again(refused)
 
     def _taker(self) -> OutboxEntry | None:
         return self.waiting.pop(0) if self.waiting else None

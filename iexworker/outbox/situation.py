@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from iexworker.outbox import gas
 from iexworker.outbox.actions import Action, ActionKey, Transaction
 from iexworker.outbox.gas import PriceRule
+from iexworker.outbox.transaction import gas_limit_of
 from iexworker.poco.models import (
     ActionKind,
     Contribution,
@@ -50,6 +52,21 @@ class ChainFacts:
     """How long ago the node answered to a broadcast; absent for one it was not given yet."""
     underpriced: frozenset[str] = frozenset()
     """Hashes that the node refused for their price."""
+    refused_for_gas: frozenset[str] = frozenset()
+    """Hashes that the node refused for their gas limit: it holds none of them."""
+    estimates: Mapping[ActionKey, int] = field(default_factory=dict)
+    """The gas that the node estimates for actions that may be signed now."""
+
+    def ran_out_of_gas(self, transaction: Transaction) -> bool:
+        """Tell whether it was mined and failed for its gas limit."""
+        receipt = self.receipts.get(transaction.tx_hash)
+        if receipt is None:
+            return False
+        return gas.ran_out(receipt.success, receipt.gas_used, gas_limit_of(transaction.raw))
+
+    def short_of_gas(self, transaction: Transaction) -> bool:
+        """Tell whether its gas limit was too low, by the node's word or by its receipt."""
+        return transaction.tx_hash in self.refused_for_gas or self.ran_out_of_gas(transaction)
 
 
 @dataclass(frozen=True, slots=True)

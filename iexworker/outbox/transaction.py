@@ -39,6 +39,12 @@ class Draft:
         return encoded
 
 
+def gas_limit_of(raw: bytes) -> int:
+    """Return the gas limit of signed bytes."""
+    fields: list[bytes] = rlp.decode(raw)
+    return int.from_bytes(fields[2], "big")
+
+
 def hash_of(raw: bytes) -> str:
     """Return the hash by which nodes know the signed bytes."""
     return hex_text(keccak(raw))

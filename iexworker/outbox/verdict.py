@@ -12,6 +12,8 @@ from iexworker.poco.models import ActionKind, ChainReceipt, Contribution, Contri
 
 MAX_ATTEMPTS = 3
 """Contributions mined without effect before the action is given up; a reveal never is so."""
+MAX_ATTEMPTS_FOR_GAS = 6
+"""The same for those that ran out of gas: the limit has grown eightfold by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,9 @@ def _unsent(
     if action.expired(facts.now_s):
         return Over(_too_late(action.kind), "its deadline has passed by the clock of this machine")
     refusal = facts.refusals.get(action.key, "no event of ours in the receipt")
-    if len(ineffective(own)) >= MAX_ATTEMPTS:
+    if sum(map(facts.ran_out_of_gas, own)) >= MAX_ATTEMPTS_FOR_GAS:
+        return Over("CHAIN_RECEIPT_NOT_VALID", f"out of gas, {MAX_ATTEMPTS_FOR_GAS} times")
+    if len(ineffective(own, facts)) >= MAX_ATTEMPTS:
         return Over(
             "CHAIN_RECEIPT_NOT_VALID", f"mined without effect, {MAX_ATTEMPTS} times: {refusal}"
         )
@@ -139,7 +143,10 @@ def _too_late(kind: ActionKind) -> str:
     return "CANNOT_REVEAL" if kind is ActionKind.REVEAL else "CONTRIBUTION_TIMEOUT"
 
 
-def ineffective(own: Iterable[Transaction]) -> list[Transaction]:
-    """Return the transactions that are in a block and changed nothing that counts."""
+def ineffective(own: Iterable[Transaction], facts: ChainFacts) -> list[Transaction]:
+    """Return the transactions that are in a block and changed nothing that counts.
+
+    Those that ran out of gas tell nothing of the call: they are signed anew with more.
+    """
     mined = (TransactionState.MINED, TransactionState.REVERTED)
-    return [transaction for transaction in own if transaction.state in mined]
+    return [item for item in own if item.state in mined and not facts.ran_out_of_gas(item)]

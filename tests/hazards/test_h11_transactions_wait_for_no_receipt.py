@@ -157,6 +157,7 @@ def node_without_nonces() -> Iterator[ChainNode]:
         "eth_getTransactionReceipt": None,
         "eth_getTransactionByHash": None,
         "eth_call": UNSET,
+        "eth_estimateGas": "0x5208",
         "eth_sendRawTransaction": Fault(-32000, "nonce too low"),
     }
     with serving() as server:

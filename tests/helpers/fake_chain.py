@@ -65,14 +65,14 @@ class Sent:
     tx_hash: str
     nonce: int
     price_wei: int
+    gas_limit: int
     data: bytes
 
     @classmethod
     def read(cls, raw: bytes) -> Sent:
-        nonce, price, _, _, _, data, *_ = rlp.decode(raw)
-        return cls(
-            raw, hex_text(keccak(raw)), int.from_bytes(nonce), int.from_bytes(price), bytes(data)
-        )
+        fields = rlp.decode(raw)
+        nonce, price_wei, gas_limit = (int.from_bytes(field) for field in fields[:3])
+        return cls(raw, hex_text(keccak(raw)), nonce, price_wei, gas_limit, bytes(fields[5]))
 
 
 @dataclass
@@ -112,6 +112,12 @@ class FakeChain(ChainView):
         self.network_wei: int | None = 1_000
         self.least_wei = 0
         """What a block takes, and a node keeps."""
+        self.intrinsic_gas = 21_000
+        """A transaction with less is refused."""
+        self.needed_gas = 21_000
+        """A transaction with less is mined, and runs out of gas."""
+        self.estimate: int | None = None
+        """What the node estimates, None: it says nothing."""
         self.unreachable = False
         self.loses_answers = False
         """A broadcast gets through, its answer does not."""
@@ -136,7 +142,8 @@ class FakeChain(ChainView):
             {tx: self.state.mined[tx] for tx in hashes if tx in self.state.mined},
             frozenset(tx for tx in hashes if tx in held or tx in self.state.mined),
             {task: self.contribution(task) for task in tasks},
-            dict(self._refusals(trials)),
+            dict(refusals := self._refusals(trials)),
+            self._estimates(trials, dict(refusals)),
         )
 
     def broadcast(self, raw: bytes) -> tuple[BroadcastAnswer, str]:
@@ -264,6 +271,13 @@ class FakeChain(ChainView):
             if not self._allowed(action.kind, action.task_id)
         ]
 
+    def _estimates(
+        self, trials: Sequence[Action], refusals: Mapping[ActionKey, str]
+    ) -> dict[ActionKey, int]:
+        if self.estimate is None:
+            return {}
+        return {one.key: self.estimate for one in trials if one.key not in refusals}
+
     def _take(self, sent: Sent) -> BroadcastAnswer:
         self._all[sent.tx_hash] = sent
         rival = self.pool.get(sent.nonce)
@@ -271,6 +285,8 @@ class FakeChain(ChainView):
             return BroadcastAnswer.NONCE_SPENT
         if rival is not None and rival.tx_hash == sent.tx_hash:
             return BroadcastAnswer.TAKEN
+        if sent.gas_limit < self.intrinsic_gas:
+            return BroadcastAnswer.SHORT_OF_GAS
         if sent.price_wei < self.least_wei:
             return BroadcastAnswer.UNDERPRICED
         if rival is not None and sent.price_wei * 8 < rival.price_wei * 9:
@@ -288,14 +304,17 @@ class FakeChain(ChainView):
         self.state.nonce += 1
         kind = _SELECTORS.get(sent.data[:4])
         task_id = hex_text(sent.data[4:36])
-        success = kind is None or (self.refuses is None and self._allowed(kind, task_id))
+        enough = sent.gas_limit >= self.needed_gas
+        success = enough and (
+            kind is None or (self.refuses is None and self._allowed(kind, task_id))
+        )
         logs: tuple[Log, ...] = ()
         if success and kind is not None:
             self._apply(kind, task_id, sent)
             wanted = tuple(receipts.topics(kind, task_id, WALLET.address))
             logs = (Log(wanted, "0x", self.state.number, sent.tx_hash),)
         self.state.mined[sent.tx_hash] = Receipt(
-            sent.tx_hash, success, self.state.number, 21_000, logs
+            sent.tx_hash, success, self.state.number, 21_000 if enough else sent.gas_limit, logs
         )
 
     def _allowed(self, kind: ActionKind, task_id: str) -> bool:

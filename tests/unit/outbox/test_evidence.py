@@ -29,7 +29,12 @@ from iexworker.outbox.evidence import BroadcastAnswer, answer_of
             "Transaction gas price 0 is too low. Try increasing the gas price.",
             BroadcastAnswer.UNDERPRICED,
         ),
-        ("intrinsic gas too low", BroadcastAnswer.REFUSED),
+        ("intrinsic gas too low", BroadcastAnswer.SHORT_OF_GAS),
+        ("intrinsic gas too low (supplied gas 100000)", BroadcastAnswer.SHORT_OF_GAS),
+        ("IntrinsicGas, gas limit too low", BroadcastAnswer.SHORT_OF_GAS),
+        ("gas required exceeds allowance (100000)", BroadcastAnswer.SHORT_OF_GAS),
+        ("out of gas", BroadcastAnswer.SHORT_OF_GAS),
+        ("Transaction gas limit is too low", BroadcastAnswer.SHORT_OF_GAS),
         ("exceeds block gas limit", BroadcastAnswer.REFUSED),
     ],
 )

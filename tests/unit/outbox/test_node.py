@@ -97,29 +97,49 @@ def test_evidence_tells_mined_held_and_unknown_apart(node: ChainNode, server: Fa
 
 
 def test_a_trial_tells_why_the_contract_refuses(node: ChainNode, server: FakeNode) -> None:
+    server.set("eth_estimateGas", Fault(3, "execution reverted: no stake"))
     action = contribute(task(1))
-
-    def call(parameters: list[dict[str, str]]) -> str:
-        if parameters[0].get("gas") == hex(action.gas_limit):
-            raise Fault(3, "execution reverted: no stake")
-        return UNSET
-
-    server.answers["eth_call"] = call
 
     found = node.evidence([], [task(1)], [action])
 
     assert found.refusals == {action.key: "execution reverted: no stake"}
+    assert found.estimates == {}
 
 
-def test_a_trial_that_the_node_cannot_make_counts_as_fit(node: ChainNode, server: FakeNode) -> None:
-    def call(parameters: list[dict[str, str]]) -> str:
-        if "gas" in parameters[0]:
-            raise Fault(-32000, "busy")
-        return UNSET
+def test_a_trial_carries_no_gas_and_tells_what_it_needs(node: ChainNode, server: FakeNode) -> None:
+    asked: list[list[object]] = []
 
-    server.answers["eth_call"] = call
+    def estimate(parameters: list[object]) -> str:
+        asked.append(parameters)
+        return "0x5208"
 
-    assert node.evidence([], [task(1)], [contribute(task(1))]).refusals == {}
+    server.answers["eth_estimateGas"] = estimate
+    action = contribute(task(1))
+
+    assert node.evidence([], [task(1)], [action]).estimates == {action.key: 21_000}
+    data = "0x" + action.calldata.hex()
+    assert asked == [[{"from": WALLET.address, "to": HUB, "data": data}, "latest"]]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (-32000, "busy"),
+        (-32000, "gas required exceeds allowance (50000000)"),
+        (-32000, "err: intrinsic gas too low (supplied gas 100000)"),
+        (-32000, "out of gas"),
+        (-32601, "the method eth_estimateGas does not exist"),
+    ],
+)
+def test_a_trial_that_the_node_cannot_make_counts_as_fit(
+    node: ChainNode, server: FakeNode, code: int, words: str
+) -> None:
+    server.set("eth_estimateGas", Fault(code, words))
+
+    found = node.evidence([], [task(1)], [contribute(task(1))])
+
+    assert found.refusals == {}
+    assert found.estimates == {}
 
 
 def test_evidence_without_a_contribution_is_an_error(node: ChainNode, server: FakeNode) -> None:

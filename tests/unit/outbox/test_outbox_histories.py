@@ -109,6 +109,15 @@ class Histories(RuleBasedStateMachine):
     def raise_the_price(self, least_wei: int) -> None:
         self.chain.least_wei = least_wei
 
+    @rule(
+        intrinsic=st.sampled_from([21_000, 150_000, 900_000]),
+        needed=st.sampled_from([21_000, 140_000, 2_000_000]),
+        estimate=st.sampled_from([None, 90_000, 1_600_000]),
+    )
+    def change_the_gas(self, intrinsic: int, needed: int, estimate: int | None) -> None:
+        self.chain.intrinsic_gas, self.chain.needed_gas = intrinsic, needed
+        self.chain.estimate = estimate
+
     @rule(task_id=tasks, kind=st.sampled_from([ActionKind.CONTRIBUTE]))
     def abandon(self, task_id: str, kind: ActionKind) -> None:
         if (task_id, kind) in self.wanted:

@@ -10,7 +10,7 @@ import rlp
 
 from iexworker.outbox.actions import ActionFailed, ActionMined
 from iexworker.outbox.evidence import BroadcastAnswer
-from iexworker.outbox.outbox import EMPTY_TRANSFER_GAS
+from iexworker.outbox.gas import EMPTY_TRANSFER_GAS
 from iexworker.outbox.situation import WATCH_BLOCKS
 from iexworker.poco.models import ActionKind, ContributionStatus
 from tests.helpers.fake_chain import (
@@ -320,7 +320,7 @@ def test_at_the_cap_what_the_node_holds_is_let_through() -> None:
 
 
 def test_a_gap_below_our_transactions_is_filled(harness: OutboxHarness) -> None:
-    harness.chain.pool[0] = foreign = Sent(b"", "0xforeign", 0, 5, b"")
+    harness.chain.pool[0] = foreign = Sent(b"", "0xforeign", 0, 5, 21_000, b"")
     harness.outbox.submit(contribute(task(1)))
     harness.outbox.step()
     assert [one.nonce for one in harness.signed] == [1]

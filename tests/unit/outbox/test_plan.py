@@ -6,7 +6,7 @@ import pytest
 
 from iexworker.outbox import plan, verdict
 from iexworker.outbox.actions import ActionState, OutboxEntry, Transaction, TransactionState
-from iexworker.outbox.gas import PriceRule
+from iexworker.outbox.gas import EMPTY_TRANSFER_GAS, PriceRule
 from iexworker.outbox.plan import Broadcast, Sign
 from iexworker.outbox.situation import ChainFacts, Policy
 from iexworker.poco import receipts
@@ -49,18 +49,24 @@ def planned(
     return plan.moves(entries, sent, facts, POLICY)
 
 
+def sign(nonce: int, entry: OutboxEntry | None, gas_price_wei: int) -> Sign:
+    """Return the move that signs with upstream's gas limit: these facts hold no estimate."""
+    limit = EMPTY_TRANSFER_GAS if entry is None else entry.action.gas_limit
+    return Sign(nonce, entry, gas_price_wei, limit)
+
+
 def test_new_nonces_follow_the_greater_of_pending_count_and_journal() -> None:
-    assert planned(FACTS, ONE) == [Sign(7, ONE, 100)]
-    assert planned(replace(FACTS, nonces=Nonces(7, 9)), ONE) == [Sign(9, ONE, 100)]
-    assert planned(replace(FACTS, top_nonce=10), ONE) == [Sign(11, ONE, 100)]
-    assert planned(replace(FACTS, nonces=Nonces(12, 7)), ONE) == [Sign(12, ONE, 100)]
+    assert planned(FACTS, ONE) == [sign(7, ONE, 100)]
+    assert planned(replace(FACTS, nonces=Nonces(7, 9)), ONE) == [sign(9, ONE, 100)]
+    assert planned(replace(FACTS, top_nonce=10), ONE) == [sign(11, ONE, 100)]
+    assert planned(replace(FACTS, nonces=Nonces(12, 7)), ONE) == [sign(12, ONE, 100)]
 
 
 def test_reveals_come_first_then_the_earlier_deadline() -> None:
     assert planned(FACTS, TWO, ONE, REVEAL) == [
-        Sign(7, REVEAL, 100),
-        Sign(8, ONE, 100),
-        Sign(9, TWO, 100),
+        sign(7, REVEAL, 100),
+        sign(8, ONE, 100),
+        sign(9, TWO, 100),
     ]
 
 
@@ -91,7 +97,7 @@ def test_a_contribution_is_not_begun_past_its_deadline_by_either_clock() -> None
 def test_a_reveal_is_begun_until_the_head_is_past_its_deadline() -> None:
     late = DEADLINE_S + 2
 
-    assert planned(replace(FACTS, now_s=late), REVEAL) == [Sign(7, REVEAL, 100)]
+    assert planned(replace(FACTS, now_s=late), REVEAL) == [sign(7, REVEAL, 100)]
     assert planned(replace(FACTS, head=Head(50, late)), REVEAL) == []
 
 
@@ -138,7 +144,7 @@ def test_three_block_times_by_the_head_make_it_stuck() -> None:
     early, stuck = (replace(FLYING, head=Head(53, NOW_S + wait)) for wait in (14, 15))
 
     assert planned(early, ONE, sent=(SENT,)) == []
-    assert planned(stuck, ONE, sent=(SENT,)) == [Sign(7, ONE, 113)]
+    assert planned(stuck, ONE, sent=(SENT,)) == [sign(7, ONE, 113)]
 
 
 def test_after_a_restart_the_same_bytes_go_before_a_higher_price() -> None:
@@ -146,14 +152,14 @@ def test_after_a_restart_the_same_bytes_go_before_a_higher_price() -> None:
     taken = replace(gone, tried_s={"0xaa": 9.0})
 
     assert planned(gone, ONE, sent=(SENT,)) == [Broadcast(SENT)]
-    assert planned(taken, ONE, sent=(SENT,)) == [Sign(7, ONE, 113)]
+    assert planned(taken, ONE, sent=(SENT,)) == [sign(7, ONE, 113)]
 
 
 def test_what_the_node_finds_too_cheap_is_raised_once_a_block_time() -> None:
     cheap = replace(FLYING, known=frozenset(), underpriced=frozenset({"0xaa"}))
 
     assert planned(replace(cheap, tried_s={"0xaa": 1.0}), ONE, sent=(SENT,)) == []
-    assert planned(replace(cheap, tried_s={"0xaa": 5.0}), ONE, sent=(SENT,)) == [Sign(7, ONE, 113)]
+    assert planned(replace(cheap, tried_s={"0xaa": 5.0}), ONE, sent=(SENT,)) == [sign(7, ONE, 113)]
 
 
 def test_at_the_cap_the_same_bytes_go_again() -> None:
@@ -164,11 +170,11 @@ def test_at_the_cap_the_same_bytes_go_again() -> None:
 
 
 def test_a_void_nonce_goes_to_the_most_urgent_action_at_a_higher_price() -> None:
-    assert planned(FLYING, TWO, REVEAL, sent=(SENT,)) == [Sign(7, REVEAL, 113), Sign(8, TWO, 100)]
+    assert planned(FLYING, TWO, REVEAL, sent=(SENT,)) == [sign(7, REVEAL, 113), sign(8, TWO, 100)]
 
 
 def test_a_void_nonce_that_nobody_wants_gets_an_empty_transfer() -> None:
-    assert planned(FLYING, sent=(SENT,)) == [Sign(7, None, 113)]
+    assert planned(FLYING, sent=(SENT,)) == [sign(7, None, 113)]
 
 
 def test_at_the_cap_a_void_nonce_is_only_taken_when_the_node_does_not_know_it() -> None:
@@ -177,9 +183,9 @@ def test_at_the_cap_a_void_nonce_is_only_taken_when_the_node_does_not_know_it() 
 
     assert planned(FLYING, TWO, sent=(dear,)) == [
         Broadcast(dear, at_cap=True),
-        Sign(8, TWO, 100),
+        sign(8, TWO, 100),
     ]
-    assert planned(unknown, TWO, sent=(dear,)) == [Sign(7, TWO, 1_000)]
+    assert planned(unknown, TWO, sent=(dear,)) == [sign(7, TWO, 1_000)]
 
 
 def test_an_empty_transfer_is_followed_up_like_any_other() -> None:
@@ -187,7 +193,7 @@ def test_an_empty_transfer_is_followed_up_like_any_other() -> None:
     stuck = replace(FLYING, head=Head(53, NOW_S + 15))
 
     assert planned(FLYING, sent=(filler,)) == []
-    assert planned(stuck, sent=(filler,)) == [Sign(7, None, 113)]
+    assert planned(stuck, sent=(filler,)) == [sign(7, None, 113)]
 
 
 def test_the_transaction_signed_last_is_the_one_that_is_meant() -> None:
@@ -200,15 +206,15 @@ def test_a_gap_below_ours_is_given_to_an_action_or_filled() -> None:
     above = replace(SENT, nonce=8)
     facts = replace(FACTS, top_nonce=8, known=frozenset({"0xaa"}))
 
-    assert planned(facts, ONE, sent=(above,)) == [Sign(7, None, 100)]
-    assert planned(facts, ONE, TWO, sent=(above,)) == [Sign(7, TWO, 100)]
+    assert planned(facts, ONE, sent=(above,)) == [sign(7, None, 100)]
+    assert planned(facts, ONE, TWO, sent=(above,)) == [sign(7, TWO, 100)]
 
 
 def test_no_action_is_risked_on_a_nonce_that_was_spent_before() -> None:
     above = replace(SENT, nonce=8)
     facts = replace(FACTS, top_nonce=8, settled_nonce=7, known=frozenset({"0xaa"}))
 
-    assert planned(facts, ONE, TWO, sent=(above,)) == [Sign(7, None, 100), Sign(9, TWO, 100)]
+    assert planned(facts, ONE, TWO, sent=(above,)) == [sign(7, None, 100), sign(9, TWO, 100)]
 
 
 def test_a_spent_nonce_is_not_touched() -> None:
