@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from tests.chaos import reliability_table, soak
-from tests.chaos.faulty_network import Arena
+from tests.chaos.faulty_sandbox import FaultySandbox
 
 
 def main() -> int:
@@ -34,11 +34,11 @@ def main() -> int:
 def _soak(profile: str, count: int, seed: int) -> bool:
     print(f"{count} tasks, profile {profile}, seed {seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="iexworker-soak-"))
-    arena = Arena(folder / "net", profile)
+    sandbox = FaultySandbox(folder / "net", profile)
     try:
-        verdict = soak.play(arena, count, seed)
+        verdict = soak.play(sandbox, count, seed)
     finally:
-        arena.close()
+        sandbox.close()
     for role, (first, last) in verdict.memory_mib.items():
         print(f"  {role}: {first:.1f} MiB in the first third, {last:.1f} in the last")
     for words in verdict.trouble:
@@ -47,7 +47,7 @@ def _soak(profile: str, count: int, seed: int) -> bool:
     if verdict.held:
         shutil.rmtree(folder)
     else:
-        print(f"logs: {arena.network.logs_path}")
+        print(f"logs: {sandbox.network.logs_path}")
     return verdict.held
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from iexworker.sandbox.chain.sender import GAS_PRICE_WEI
-from tests.chaos.faulty_network import ROLE, Arena, Partner
+from tests.chaos.faulty_sandbox import ROLE, FaultySandbox, Partner
 from tests.helpers.fault_proxy import FAULTS, Mood
 from tests.helpers.live_worker import LiveWorker, eventually
 
@@ -23,7 +23,7 @@ CLOCK_JUMPS_S = (600, -3600)
 class Scene:
     """Where a fault happens."""
 
-    arena: Arena
+    sandbox: FaultySandbox
     worker: LiveWorker
     pids: Mapping[str, int]
     """Of the worker's processes, by role."""
@@ -31,7 +31,7 @@ class Scene:
     @property
     def wallet(self) -> str:
         """The worker's address as the chain writes it."""
-        return str(self.arena.chain.accounts[self.worker.role].address)
+        return str(self.sandbox.chain.accounts[self.worker.role].address)
 
 
 Happens = Callable[[Scene], contextlib.AbstractContextManager[None]]
@@ -57,11 +57,11 @@ class Fault:
 def _of_partner(partner: Partner, mood: Mood) -> Fault:
     @contextlib.contextmanager
     def happens(scene: Scene) -> Iterator[None]:
-        scene.arena.proxies[partner].turn(mood)
+        scene.sandbox.proxies[partner].turn(mood)
         try:
             yield
         finally:
-            scene.arena.proxies[partner].turn(Mood.WELL)
+            scene.sandbox.proxies[partner].turn(Mood.WELL)
 
     return Fault(f"{partner.value} {mood.value}", happens, partner=partner, mood=mood)
 
@@ -81,9 +81,9 @@ def _stopped(role: str) -> Fault:
 
 @contextlib.contextmanager
 def _disk_full(scene: Scene) -> Iterator[None]:
-    ballast = scene.arena.base / "ballast"
+    ballast = scene.sandbox.base / "ballast"
     with ballast.open("wb") as file, contextlib.suppress(OSError):
-        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(scene.arena.base).free)
+        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(scene.sandbox.base).free)
     with ballast.open("ab", buffering=0) as file, contextlib.suppress(OSError):
         while file.write(b"\0" * 4096):
             pass
@@ -96,11 +96,11 @@ def _disk_full(scene: Scene) -> Iterator[None]:
 def _clock(jump_s: int) -> Fault:
     @contextlib.contextmanager
     def happens(scene: Scene) -> Iterator[None]:
-        scene.arena.set_clock(jump_s)
+        scene.sandbox.set_clock(jump_s)
         try:
             yield
         finally:
-            scene.arena.set_clock(0)
+            scene.sandbox.set_clock(0)
 
     return Fault(f"clock {jump_s:+d} s", happens, clock=True)
 
@@ -108,16 +108,16 @@ def _clock(jump_s: int) -> Fault:
 @contextlib.contextmanager
 def _no_blocks(scene: Scene) -> Iterator[None]:
     """Let the chain stand still."""
-    scene.arena.ask("evm_setIntervalMining", 0)
+    scene.sandbox.ask("evm_setIntervalMining", 0)
     try:
         yield
     finally:
-        scene.arena.ask("evm_setIntervalMining", int(scene.arena.network.block_time_s))
+        scene.sandbox.ask("evm_setIntervalMining", int(scene.sandbox.network.block_time_s))
 
 
 def _waiting(scene: Scene) -> list[dict[str, Any]]:
     """Return the wallet's transactions that the node holds and has not mined."""
-    pool = scene.arena.ask("txpool_content")["pending"]
+    pool = scene.sandbox.ask("txpool_content")["pending"]
     wallet = scene.wallet.lower()
     return [
         found
@@ -133,7 +133,7 @@ def _dropped(scene: Scene) -> Iterator[None]:
     with _no_blocks(scene):
         with contextlib.suppress(AssertionError):  # nothing is sent from here on
             for found in eventually(lambda: _waiting(scene), "a transaction that waits", 5):
-                scene.arena.ask("anvil_dropTransaction", found["hash"])
+                scene.sandbox.ask("anvil_dropTransaction", found["hash"])
         yield
 
 
@@ -150,7 +150,7 @@ def _outbid(scene: Scene) -> Iterator[None]:
 @contextlib.contextmanager
 def _nonce_taken(scene: Scene) -> Iterator[None]:
     """Let somebody else with this key send a transaction now."""
-    web3 = scene.arena.chain.web3
+    web3 = scene.sandbox.chain.web3
     _transfer(
         scene,
         web3.eth.get_transaction_count(web3.to_checksum_address(scene.wallet), "pending"),
@@ -160,7 +160,7 @@ def _nonce_taken(scene: Scene) -> Iterator[None]:
 
 
 def _transfer(scene: Scene, nonce: int, gas_price_wei: int) -> None:
-    account = scene.arena.chain.accounts[scene.worker.role]
+    account = scene.sandbox.chain.accounts[scene.worker.role]
     signed = account.sign_transaction(
         {
             "to": account.address,
@@ -169,10 +169,10 @@ def _transfer(scene: Scene, nonce: int, gas_price_wei: int) -> None:
             "gas": 21_000,
             "gasPrice": gas_price_wei,
             "nonce": nonce,
-            "chainId": scene.arena.network.chain_id,
+            "chainId": scene.sandbox.network.chain_id,
         }
     )
-    scene.arena.chain.web3.eth.send_raw_transaction(signed.raw_transaction)
+    scene.sandbox.chain.web3.eth.send_raw_transaction(signed.raw_transaction)
 
 
 def _of_others(scene: Scene, depth: int) -> list[str]:
@@ -181,13 +181,13 @@ def _of_others(scene: Scene, depth: int) -> list[str]:
     A node takes up again what a reorganisation has thrown out, which anvil does not do. Of ours it
     shall not: the worker has to see to them.
     """
-    head = int(scene.arena.ask("eth_blockNumber"), 16)
+    head = int(scene.sandbox.ask("eth_blockNumber"), 16)
     blocks = [
-        scene.arena.ask("eth_getBlockByNumber", hex(number), True)
+        scene.sandbox.ask("eth_getBlockByNumber", hex(number), True)
         for number in range(max(head - depth, 0) + 1, head + 1)
     ]
     return [
-        str(scene.arena.ask("eth_getRawTransactionByHash", found["hash"]))
+        str(scene.sandbox.ask("eth_getRawTransactionByHash", found["hash"]))
         for block in blocks
         for found in block["transactions"]
         if found["from"].lower() != scene.wallet.lower()
@@ -198,9 +198,9 @@ def _reorganised(depth: int) -> Fault:
     @contextlib.contextmanager
     def happens(scene: Scene) -> Iterator[None]:
         lost = _of_others(scene, depth)
-        scene.arena.ask("anvil_reorg", depth, [])
+        scene.sandbox.ask("anvil_reorg", depth, [])
         for raw in lost:
-            scene.arena.ask("eth_sendRawTransaction", raw)
+            scene.sandbox.ask("eth_sendRawTransaction", raw)
         yield
 
     return Fault(f"{depth} blocks reorganised", happens, lasts_s=1.0)
@@ -209,22 +209,22 @@ def _reorganised(depth: int) -> Fault:
 @contextlib.contextmanager
 def _dear(scene: Scene) -> Iterator[None]:
     """Let a block cost more than the worker may pay."""
-    scene.arena.ask("anvil_setNextBlockBaseFeePerGas", hex(10**12))
+    scene.sandbox.ask("anvil_setNextBlockBaseFeePerGas", hex(10**12))
     try:
         yield
     finally:
-        scene.arena.ask("anvil_setNextBlockBaseFeePerGas", hex(0))
+        scene.sandbox.ask("anvil_setNextBlockBaseFeePerGas", hex(0))
 
 
 @contextlib.contextmanager
 def _no_stake(scene: Scene) -> Iterator[None]:
     """Let the wallet's owner take its free stake away."""
-    free, _ = scene.arena.stake_nrlc()
-    scene.arena.chain.send(ROLE, "withdraw", free)
+    free, _ = scene.sandbox.stake_nrlc()
+    scene.sandbox.chain.send(ROLE, "withdraw", free)
     try:
         yield
     finally:
-        scene.arena.deposit(free)
+        scene.sandbox.deposit(free)
 
 
 def partner_faults() -> list[Fault]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from iexworker.sandbox.chain.history import task as task_of
 from iexworker.task.replicate import STATUSES, Step, Work
-from tests.helpers.live_worker import LiveWorker, Stage, alive, eventually
+from tests.helpers.live_worker import LiveSandbox, LiveWorker, alive, eventually
 
 TREE = "tree"
 TARGETS = ("scheduling", "compute-0", TREE)
@@ -89,12 +89,12 @@ def strike(worker: LiveWorker, task: str, case: Case) -> bool:
     return False
 
 
-def contributions(stage: Stage, task: str, role: str) -> dict[str, int]:
+def contributions(sandbox: LiveSandbox, task: str, role: str) -> dict[str, int]:
     """Count the events of this wallet's contribute and reveal on the chain."""
-    wallet = stage.chain.accounts[role].address
+    wallet = sandbox.chain.accounts[role].address
     counts = {}
     for name in ("TaskContribute", "TaskReveal"):
-        event = stage.chain.hub.events[name]
+        event = sandbox.chain.hub.events[name]
         task_argument = event.abi["inputs"][0]["name"]  # spelt differently in v5 and v6
         logs = event.get_logs(
             from_block=0,
@@ -104,24 +104,24 @@ def contributions(stage: Stage, task: str, role: str) -> dict[str, int]:
     return counts
 
 
-def run(stage: Stage, case: Case, role: str = "worker1") -> None:
+def run(sandbox: LiveSandbox, case: Case, role: str = "worker1") -> None:
     """Run one case from a fresh start of the worker; raises `AssertionError` when it is lost."""
-    worker = LiveWorker(stage, role).start().ready()
+    worker = LiveWorker(sandbox, role).start().ready()
     worker.log.write_text("")  # appended to by the worker: what was before is not read again
-    (task,) = stage.buy("sleep=1")
+    (task,) = sandbox.buy("sleep=1")
     before = worker.tree()
     assert strike(worker, task, case), f"{case}: the point was never reached\n{worker.tail()}"
     if case.target == TREE:
         eventually(lambda: not any(map(alive, before)), "no orphan", 30)
-        worker = LiveWorker(stage, role).start()
+        worker = LiveWorker(sandbox, role).start()
     try:
-        stage.completed(task, patience_s=150)
+        sandbox.completed(task, patience_s=150)
         worker.at_rest()
-        counts = contributions(stage, task, role)
+        counts = contributions(sandbox, task, role)
         assert counts == {"TaskContribute": 1, "TaskReveal": 1}, f"on the chain: {counts}"
-        winners = task_of(stage.chain, task).winners
+        winners = task_of(sandbox.chain, task).winners
         assert winners == (role,), f"winners: {winners}"
-        locked = stage.chain.struct("viewAccount", stage.chain.accounts[role].address)["locked"]
+        locked = sandbox.chain.struct("viewAccount", sandbox.chain.accounts[role].address)["locked"]
         assert locked == 0, f"{locked} nRLC of stake stay locked"
         code = worker.stop()
         assert code == 0, f"stopped with {code}"

@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.chaos.faulty_network import Arena
+from tests.chaos.faulty_sandbox import FaultySandbox
 from tests.chaos.trials import PROFILES, Row, Trial, all_trials, run
 
 ROOT = Path(__file__).parents[2]
@@ -67,7 +67,7 @@ class Record:
 
 
 class Lane(threading.Thread):
-    """Runs the trials of one profile one after the other, on an arena of its own."""
+    """Runs the trials of one profile one after the other, on a sandbox of its own."""
 
     def __init__(self, profile: str, trials: list[Trial], record: Record, until_s: float) -> None:
         super().__init__(name=f"profile {profile}")
@@ -75,7 +75,7 @@ class Lane(threading.Thread):
         self._left = deque(trials)
         self._record = record
         self._until_s = until_s
-        self._arena: Arena | None = None
+        self._sandbox: FaultySandbox | None = None
         self.stopped = threading.Event()
         """Set to begin no more trials."""
 
@@ -92,8 +92,8 @@ class Lane(threading.Thread):
 
     def _try(self, trial: Trial) -> None:
         try:
-            self._arena = self._arena or Arena(_folder(), self._profile)
-            row = run(self._arena, trial)
+            self._sandbox = self._sandbox or FaultySandbox(_folder(), self._profile)
+            row = run(self._sandbox, trial)
         except Exception as error:  # noqa: BLE001 - a trial that cannot be run is a row, too
             row = Row(f"not run: {error!r:.200}", False, 0.0, "")
         self._record.add(trial, row)
@@ -105,18 +105,18 @@ class Lane(threading.Thread):
             self._close()  # the next trial shall not suffer from what this one left
 
     def _keep_logs(self, trial: Trial) -> None:
-        if self._arena is None:
+        if self._sandbox is None:
             return
         LOGS.mkdir(exist_ok=True)
-        for log in self._arena.network.logs_path.glob("*.log"):
+        for log in self._sandbox.network.logs_path.glob("*.log"):
             name = f"{trial} {log.name}".replace(" ", "_").replace("/", "")
             (LOGS / name).write_bytes(log.read_bytes())
 
     def _close(self) -> None:
-        arena, self._arena = self._arena, None
-        if arena is not None:
-            arena.close()
-            shutil.rmtree(arena.network.path.parent)
+        sandbox, self._sandbox = self._sandbox, None
+        if sandbox is not None:
+            sandbox.close()
+            shutil.rmtree(sandbox.network.path.parent)
 
 
 def _folder() -> Path:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.chaos import kills
 from tests.chaos.faults import Fault, Scene, all_faults
-from tests.chaos.faulty_network import ROLE, SWEPT_S, Arena
+from tests.chaos.faulty_sandbox import ROLE, SWEPT_S, FaultySandbox
 from tests.helpers.live_worker import LiveWorker, alive, eventually
 
 EVERY_S = 10.0
@@ -55,7 +55,7 @@ class Verdict:
 class Soak:
     """One worker, its tasks, and what is done to it."""
 
-    arena: Arena
+    sandbox: FaultySandbox
     chance: random.Random
     worker: LiveWorker
     memory: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -79,7 +79,7 @@ class Soak:
         return [
             task
             for sleep_s, volume in volumes.items()
-            for task in self.arena.buy(f"sleep={sleep_s}", volume=volume)
+            for task in self.sandbox.buy(f"sleep={sleep_s}", volume=volume)
         ]
 
     def _watch(self, tasks: list[str], over: threading.Event) -> None:
@@ -87,7 +87,7 @@ class Soak:
         left = set(tasks)
         until_s = time.monotonic() + PATIENCE_S + PATIENCE_PER_TASK_S * len(tasks)
         while left and time.monotonic() < until_s:
-            left = {task for task in left if self.arena.status(task) != "COMPLETED"}
+            left = {task for task in left if self.sandbox.status(task) != "COMPLETED"}
             time.sleep(1)
         over.set()
 
@@ -122,7 +122,7 @@ class Soak:
         pids = self._pids()
         if len(pids) < len(KILLED):
             return  # just being born
-        with fault.happens(Scene(self.arena, self.worker, pids)):
+        with fault.happens(Scene(self.sandbox, self.worker, pids)):
             time.sleep(fault.lasts_s)
 
     def _pids(self) -> dict[str, int]:
@@ -131,14 +131,14 @@ class Soak:
         return {**found, "supervisor": self.worker.process.pid}
 
     def _judge(self, tasks: list[str]) -> Verdict:
-        completed = sum(self.arena.status(task) == "COMPLETED" for task in tasks)
+        completed = sum(self.sandbox.status(task) == "COMPLETED" for task in tasks)
         with self._noted():
             self.worker.at_rest(SWEPT_S)
         with self._noted():
             assert self.worker.stop() == 0, "no orderly stop"
         with self._noted():
-            assert self.arena.stake_nrlc()[1] == 0, "stake stays locked"
-        counts = [kills.contributions(self.arena, task, ROLE) for task in tasks]
+            assert self.sandbox.stake_nrlc()[1] == 0, "stake stays locked"
+        counts = [kills.contributions(self.sandbox, task, ROLE) for task in tasks]
         double = sum(max(found.values()) > 1 for found in counts)
         memory = {role: _first_and_last(found) for role, found in sorted(self.memory.items())}
         for role, (first, last) in memory.items():
@@ -160,13 +160,13 @@ def menu() -> list[Fault]:
     return [fault for fault in faults if not any(word in fault.name for word in _NOT_HERE)]
 
 
-def play(arena: Arena, count: int, seed: int) -> Verdict:
+def play(sandbox: FaultySandbox, count: int, seed: int) -> Verdict:
     """Run a soak; what is done, and when, follows from the seed."""
-    soak = Soak(arena, random.Random(seed), arena.worker(slots=SLOTS))
+    soak = Soak(sandbox, random.Random(seed), sandbox.worker(slots=SLOTS))
     try:
         return soak.play(count)
     finally:
-        arena.well()
+        sandbox.well()
         if soak.worker.process.poll() is None:
             soak.worker.kill()
 

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 import pytest
 
 from tests.chaos.kills import Case, cases, run
-from tests.helpers.live_worker import Stage
+from tests.helpers.live_worker import LiveSandbox
 
 LANES = 4
 
 
 @pytest.fixture(scope="module")
-def stage(unmeasured: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    stage = Stage(tmp_path_factory.mktemp("network") / "net", "9")
-    yield stage
-    stage.close()
+def sandbox(unmeasured: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSandbox]:
+    sandbox = LiveSandbox(tmp_path_factory.mktemp("network") / "net", "9")
+    yield sandbox
+    sandbox.close()
 
 
 @pytest.mark.docker
@@ -29,5 +29,5 @@ def stage(unmeasured: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         for index, case in enumerate(cases())
     ],
 )
-def test_a_task_survives_a_kill(stage: Stage, case: Case) -> None:
-    run(stage, case)
+def test_a_task_survives_a_kill(sandbox: LiveSandbox, case: Case) -> None:
+    run(sandbox, case)

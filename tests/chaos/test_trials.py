@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 
 from tests.chaos import pairwise, reliability_table, soak
-from tests.chaos.faulty_network import Arena
+from tests.chaos.faulty_sandbox import FaultySandbox
 from tests.chaos.trials import PROFILES, Trial, chain_trials, machine_trials, needed_trials, run
 
 SHORT = 8
@@ -44,10 +44,10 @@ def sample(seed: int) -> list[Trial]:
 
 
 @pytest.fixture(scope="module")
-def arena(unmeasured: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
-    arena = Arena(tmp_path_factory.mktemp("arena") / "net", PROFILE)
-    yield arena
-    arena.close()
+def sandbox(unmeasured: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultySandbox]:
+    sandbox = FaultySandbox(tmp_path_factory.mktemp("sandbox") / "net", PROFILE)
+    yield sandbox
+    sandbox.close()
 
 
 @pytest.mark.docker
@@ -57,8 +57,8 @@ def arena(unmeasured: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.mark.parametrize(
     "trial", [pytest.param(item, id=f"{SEED}: {item}") for item in sample(SEED)]
 )
-def test_a_task_survives_a_fault(arena: Arena, trial: Trial) -> None:
-    row = run(arena, trial)
+def test_a_task_survives_a_fault(sandbox: FaultySandbox, trial: Trial) -> None:
+    row = run(sandbox, trial)
     assert row.held, row
 
 
@@ -67,8 +67,8 @@ def test_a_task_survives_a_fault(arena: Arena, trial: Trial) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.xdist_group("trials")
 @pytest.mark.parametrize("seed", [SEED])
-def test_no_task_of_a_short_soak_is_lost_or_done_twice(arena: Arena, seed: int) -> None:
-    verdict = soak.play(arena, SHORT, seed)
+def test_no_task_of_a_short_soak_is_lost_or_done_twice(sandbox: FaultySandbox, seed: int) -> None:
+    verdict = soak.play(sandbox, SHORT, seed)
     assert verdict.held, verdict
 
 

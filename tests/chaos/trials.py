@@ -15,7 +15,7 @@ from pathlib import Path
 from iexworker.task.replicate import STATUSES, Step
 from tests.chaos import kills
 from tests.chaos.faults import ROLES, Fault, Scene, all_faults, chain_faults, machine_faults
-from tests.chaos.faulty_network import ROLE, SWEPT_S, Arena, Partner
+from tests.chaos.faulty_sandbox import ROLE, SWEPT_S, FaultySandbox, Partner
 from tests.chaos.pairwise import pairwise
 from tests.helpers.fault_proxy import FAULTS, Mood
 from tests.helpers.live_worker import SHORT_CATEGORY, alive, eventually
@@ -227,41 +227,41 @@ def all_trials(seed: int) -> list[Trial]:
     return list(dict.fromkeys(found))
 
 
-def run(arena: Arena, trial: Trial) -> Row:
+def run(sandbox: FaultySandbox, trial: Trial) -> Row:
     """Run a trial from a fresh start of the worker; whatever does not hold is in the row."""
-    stage = _Run(arena, trial)
+    running = _Run(sandbox, trial)
     began_s = time.monotonic()
     try:
-        result, held = stage.play(), True
+        result, held = running.play(), True
     except AssertionError as error:
         result, held = str(error).splitlines()[0], False
     finally:
-        arena.well()
-        stage.leave()
-    return Row(result, held, round(time.monotonic() - began_s, 1), stage.said())
+        sandbox.well()
+        running.leave()
+    return Row(result, held, round(time.monotonic() - began_s, 1), running.said())
 
 
 class _Run:
-    def __init__(self, arena: Arena, trial: Trial) -> None:
-        self._arena = arena
+    def __init__(self, sandbox: FaultySandbox, trial: Trial) -> None:
+        self._sandbox = sandbox
         self._trial = trial
         nothing = Fault("", lambda _: contextlib.nullcontext(), lasts_s=0.0)
         self._fault = all_faults()[trial.fault] if trial.fault else nothing
-        self._worker = arena.worker(clock=self._fault.clock)
+        self._worker = sandbox.worker(clock=self._fault.clock)
         self._before = 0
         self._started = False
 
     def play(self) -> str:
-        arena, trial = self._arena, self._trial
-        arena.forget_image()
-        stake = arena.stake_nrlc()
+        sandbox, trial = self._sandbox, self._trial
+        sandbox.forget_image()
+        stake = sandbox.stake_nrlc()
         self._start()
         pids = self._pids()
         more = {"category": SHORT_CATEGORY} if trial.too_long else {}
-        (task,) = arena.buy(self._fault.app, **more)
+        (task,) = sandbox.buy(self._fault.app, **more)
         self._await(task)
         self._before = self._worker.log.stat().st_size
-        with self._fault.happens(Scene(arena, self._worker, pids)):
+        with self._fault.happens(Scene(sandbox, self._worker, pids)):
             self._kill(pids)
             time.sleep(TOO_LONG_S if trial.too_long else self._fault.lasts_s)
         result = self._end(task)
@@ -305,23 +305,23 @@ class _Run:
             return
         self._worker.kill()
         eventually(lambda: not any(alive(pids[role]) for role in ROLES), "no orphan", 15)
-        self._worker = self._arena.worker(clock=self._fault.clock).start()
+        self._worker = self._sandbox.worker(clock=self._fault.clock).start()
 
     def _end(self, task: str) -> str:
-        arena, worker = self._arena, self._worker
+        sandbox, worker = self._sandbox, self._worker
         give_up = self._fault.may_give_up or self._trial.too_long
         if not give_up:
-            arena.completed(task, patience_s=PATIENCE_S)
+            sandbox.completed(task, patience_s=PATIENCE_S)
         worker.at_rest(SWEPT_S if self._trial.fault else 0.0)
-        return "COMPLETED" if arena.status(task) == "COMPLETED" else "given up"
+        return "COMPLETED" if sandbox.status(task) == "COMPLETED" else "given up"
 
     def _check(self, task: str, result: str, stake: tuple[int, int]) -> None:
-        arena, worker = self._arena, self._worker
-        counts = kills.contributions(arena, task, ROLE)
+        sandbox, worker = self._sandbox, self._worker
+        counts = kills.contributions(sandbox, task, ROLE)
         if result == "COMPLETED":
             assert counts == {"TaskContribute": 1, "TaskReveal": 1}, f"on the chain: {counts}"
         assert max(counts.values()) <= 1, f"on the chain: {counts}"
-        now = arena.stake_nrlc()
+        now = sandbox.stake_nrlc()
         if not counts["TaskContribute"] or result == "COMPLETED":
             assert now[1] == stake[1], f"{now[1] - stake[1]} nRLC of stake stay locked"
         assert sum(now) >= sum(stake), "stake was lost"

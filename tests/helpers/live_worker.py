@@ -27,7 +27,7 @@ POLL_S = 0.1
 QUICK = Timers(finalize_delay_s=0.5, final_check_s=2.0, unnotified_check_s=2.0, poll_s=0.2)
 """The scheduler's timers, scaled down where a test would wait for them."""
 SHORT_CATEGORY = 5
-"""The id of the one category that `Stage` adds: its tasks may compute for `SHORT_S` seconds."""
+"""The id of the category that `LiveSandbox` adds: its tasks may compute for `SHORT_S` seconds."""
 SHORT_S = 12
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ def alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-class Stage:
+class LiveSandbox:
     """A network with the demo app in its registry."""
 
     def __init__(
@@ -112,20 +112,20 @@ class LiveWorker:
 
     def __init__(
         self,
-        stage: Stage,
+        sandbox: LiveSandbox,
         role: str = "worker1",
         *,
         name: str = "",
         slots: int = 1,
         **more: str,
     ) -> None:
-        self.stage = stage
+        self.sandbox = sandbox
         self.role = role
         self.name = name or role
-        self.log = stage.network.logs_path / f"{self.name}.log"
+        self.log = sandbox.network.logs_path / f"{self.name}.log"
         self.environment: Mapping[str, str] = {
             **os.environ,
-            **worker_env.variables(stage.network, role),
+            **worker_env.variables(sandbox.network, role),
             "IEXEC_WORKER_NAME": self.name,
             "IEXEC_WORKER_PORT": "0",
             "IEXEC_WORKER_OVERRIDE_AVAILABLE_CPU_COUNT": str(slots),
@@ -139,7 +139,7 @@ class LiveWorker:
     @property
     def root(self) -> Path:
         """Its journal, socket and task folders."""
-        return self.stage.network.path / "workers" / self.name
+        return self.sandbox.network.path / "workers" / self.name
 
     def start(self, *options: str) -> LiveWorker:
         with self.log.open("ab") as output:
@@ -230,6 +230,6 @@ class LiveWorker:
         left = [item.name for item in self.root.iterdir() if item.is_dir()]
         assert left == [], f"folders left: {left}"
         if swept_s:
-            eventually(lambda: not self.stage.containers(), "containers swept", swept_s)
-        containers = [(item.name, item.status) for item in self.stage.containers()]
+            eventually(lambda: not self.sandbox.containers(), "containers swept", swept_s)
+        containers = [(item.name, item.status) for item in self.sandbox.containers()]
         assert containers == [], f"containers left: {containers}"

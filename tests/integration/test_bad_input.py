@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.live_worker import SHORT_CATEGORY, Stage
+from tests.helpers.live_worker import SHORT_CATEGORY, LiveSandbox
 from tests.integration.helpers.task_batch import TaskBatch, served
 
 pytestmark = [
@@ -98,7 +98,7 @@ def dataset(path: str, checksum: str) -> Callable[[TaskBatch], Mapping[str, Any]
 
 
 def image(suffix: str) -> Callable[[TaskBatch], Mapping[str, Any]]:
-    return lambda batch: {"image": batch.stage.network.registry_address + suffix}
+    return lambda batch: {"image": batch.sandbox.network.registry_address + suffix}
 
 
 def params(text: str) -> Callable[[TaskBatch], Mapping[str, Any]]:
@@ -212,7 +212,7 @@ def batches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, T
     (base / "files" / "data").write_text("hello\n")
     with served(base / "files") as url, ThreadPoolExecutor() as threads:
         made = threads.map(
-            lambda profile: TaskBatch(Stage(base / profile, profile, 300), url), PROFILES
+            lambda profile: TaskBatch(LiveSandbox(base / profile, profile, 300), url), PROFILES
         )
         found = dict(zip(PROFILES, made, strict=True))
         for batch in found.values():
@@ -223,7 +223,7 @@ def batches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, T
             bought.result()
         for batch in found.values():
             batch.worker.stop()
-            batch.stage.close()
+            batch.sandbox.close()
 
 
 def buy_all(profile: str, batch: TaskBatch) -> None:
@@ -263,7 +263,7 @@ def test_a_task_for_an_enclave_is_not_given_to_a_worker_without_one(
 ) -> None:
     batch = batches[profile]
     batch.ended("encrypted result without an enclave")
-    assert batch.stage.status(batch.tasks[TEE]) in ("UNSET", "ACTIVE")
+    assert batch.sandbox.status(batch.tasks[TEE]) in ("UNSET", "ACTIVE")
     assert batch.way(TEE) == []
 
 

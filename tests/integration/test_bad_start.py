@@ -20,7 +20,7 @@ from iexworker.errors import (
     EXIT_UNAVAILABLE,
 )
 from tests.helpers.fault_proxy import HttpFaultProxy, Said
-from tests.helpers.live_worker import LiveWorker, Stage, eventually
+from tests.helpers.live_worker import LiveSandbox, LiveWorker, eventually
 
 pytestmark = [
     pytest.mark.docker,
@@ -39,23 +39,23 @@ Between = Callable[[str], HttpFaultProxy]
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    stage = Stage(tmp_path_factory.mktemp("network") / "net", "9", ask_period_ms=300)
-    yield stage
-    stage.close()
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSandbox]:
+    sandbox = LiveSandbox(tmp_path_factory.mktemp("network") / "net", "9", ask_period_ms=300)
+    yield sandbox
+    sandbox.close()
 
 
 _numbers = itertools.count()
 
 
 @pytest.fixture
-def make(stage: Stage) -> Iterator[Make]:
+def make(sandbox: LiveSandbox) -> Iterator[Make]:
     """Make workers of a wallet each with a name of its own, which also names folder and log."""
     made: list[LiveWorker] = []
 
     def make(**more: str) -> LiveWorker:
         name = f"start{next(_numbers)}"
-        made.append(LiveWorker(stage, ROLE, name=name, slots=1, **more))
+        made.append(LiveWorker(sandbox, ROLE, name=name, slots=1, **more))
         return made[-1]
 
     yield make
@@ -100,11 +100,16 @@ def exit_code(worker: LiveWorker) -> int:
     ids=["missing", "no JSON", "no keystore", "wrong password"],
 )
 def test_a_wallet_that_does_not_open_ends_the_worker_with_one_line(
-    stage: Stage, make: Make, tmp_path: Path, content: str | None, password: str, words: list[str]
+    sandbox: LiveSandbox,
+    make: Make,
+    tmp_path: Path,
+    content: str | None,
+    password: str,
+    words: list[str],
 ) -> None:
     path = tmp_path / "wallet.json"
     if content is not None:
-        path.write_text(content or stage.network.keystore_path(ROLE).read_text())
+        path.write_text(content or sandbox.network.keystore_path(ROLE).read_text())
     worker = make(IEXEC_WORKER_WALLET_PATH=str(path), IEXEC_WORKER_WALLET_PASSWORD=password).start()
     assert exit_code(worker) == EXIT_REFUSED
     assert len(worker.lines(str(path), *words)) == 1
@@ -131,9 +136,9 @@ def test_all_bad_settings_are_listed_at_once(make: Make) -> None:
 
 
 def test_peers_out_of_reach_are_waited_for_and_named(
-    stage: Stage, make: Make, between: Between, tmp_path: Path
+    sandbox: LiveSandbox, make: Make, between: Between, tmp_path: Path
 ) -> None:
-    scheduler, node = between(stage.network.scheduler_url), between(stage.network.chain_rpc)
+    scheduler, node = between(sandbox.network.scheduler_url), between(sandbox.network.chain_rpc)
     engine = tmp_path / "docker.sock"
     peers = {"IEXEC_CORE_URL": scheduler.url, NODE: node.url, "DOCKER_HOST": f"unix://{engine}"}
     worker = make(**peers).start()
@@ -166,8 +171,10 @@ def test_with_fail_fast_a_missing_peer_ends_the_worker(
     assert worker.lines("process gives up", *words)
 
 
-def test_fail_fast_is_about_the_start_only(stage: Stage, make: Make, between: Between) -> None:
-    scheduler = between(stage.network.scheduler_url).open()
+def test_fail_fast_is_about_the_start_only(
+    sandbox: LiveSandbox, make: Make, between: Between
+) -> None:
+    scheduler = between(sandbox.network.scheduler_url).open()
     worker = make(IEXEC_CORE_URL=scheduler.url).start("--fail-fast").ready()
     scheduler.always("GET /workers/config", Said("later", 503))
     os.kill(worker.pid("scheduling"), signal.SIGKILL)
@@ -196,23 +203,23 @@ def test_a_declared_gpu_that_is_not_there_keeps_work_away_until_it_is(
 
 
 def test_a_refused_first_login_ends_the_worker_with_the_schedulers_words(
-    stage: Stage, make: Make, between: Between
+    sandbox: LiveSandbox, make: Make, between: Between
 ) -> None:
-    scheduler = between(stage.network.scheduler_url).open()
+    scheduler = between(sandbox.network.scheduler_url).open()
     scheduler.always("GET /workers/challenge", Said("you are on no list", 401))
     worker = make(IEXEC_CORE_URL=scheduler.url).start()
     assert exit_code(worker) == EXIT_REFUSED
-    address = stage.chain.accounts[ROLE].address.lower()
+    address = sandbox.chain.accounts[ROLE].address.lower()
     assert worker.lines("process gives up", address, "you are on no list", "on its list")
 
 
 def test_a_refused_login_is_tried_again_while_a_task_is_open(
-    stage: Stage, make: Make, between: Between
+    sandbox: LiveSandbox, make: Make, between: Between
 ) -> None:
-    scheduler = between(stage.network.scheduler_url).open()
+    scheduler = between(sandbox.network.scheduler_url).open()
     worker = make(IEXEC_CORE_URL=scheduler.url).start().ready()
-    (task,) = stage.buy("sleep=3")
-    eventually(lambda: stage.containers(task), "the app's container")
+    (task,) = sandbox.buy("sleep=3")
+    eventually(lambda: sandbox.containers(task), "the app's container")
     worker.kill()
     scheduler.always("GET /workers/challenge", Said("you are on no list", 401))
     worker.start()
@@ -221,16 +228,16 @@ def test_a_refused_login_is_tried_again_while_a_task_is_open(
     assert worker.process.poll() is None
     scheduler.always("GET /workers/challenge", None)
     worker.ready()
-    stage.completed(task)
+    sandbox.completed(task)
     worker.at_rest()
 
 
 def test_a_version_that_we_do_not_speak_is_not_served_and_asked_for_again(
-    stage: Stage, make: Make, between: Between
+    sandbox: LiveSandbox, make: Make, between: Between
 ) -> None:
-    with urllib.request.urlopen(f"{stage.network.scheduler_url}/workers/config") as reply:
+    with urllib.request.urlopen(f"{sandbox.network.scheduler_url}/workers/config") as reply:
         configuration = json.loads(reply.read()) | {"requiredWorkerVersion": "10.1.0"}
-    scheduler = between(stage.network.scheduler_url).open()
+    scheduler = between(sandbox.network.scheduler_url).open()
     scheduler.always("GET /workers/config", Said(json.dumps(configuration)))
     worker = make(IEXEC_CORE_URL=scheduler.url).start()
     worker.not_ready("profile", "requires worker version '10.1.0'", "versions 8 and 9")
@@ -250,10 +257,12 @@ def test_a_version_that_we_do_not_speak_is_not_served_and_asked_for_again(
 # A second worker
 
 
-def test_a_second_worker_on_the_same_directory_names_the_first(stage: Stage, make: Make) -> None:
+def test_a_second_worker_on_the_same_directory_names_the_first(
+    sandbox: LiveSandbox, make: Make
+) -> None:
     first = make(IEXEC_CORE_URL=NOBODY).start()
     first.not_ready("scheduler", NOBODY)
-    wallet = str(stage.network.keystore_path("worker2"))
+    wallet = str(sandbox.network.keystore_path("worker2"))
     second = make(IEXEC_WORKER_NAME=first.name, IEXEC_WORKER_WALLET_PATH=wallet).start()
     assert exit_code(second) == EXIT_ALREADY_RUNNING
     assert second.lines("worker cannot start", str(first.root), f"pid {first.process.pid}")
@@ -270,11 +279,11 @@ def test_a_second_worker_with_the_same_wallet_names_the_first(make: Make) -> Non
 
 
 def test_a_wallet_file_that_tells_another_address_does_not_hide_a_second_worker(
-    stage: Stage, make: Make, tmp_path: Path
+    sandbox: LiveSandbox, make: Make, tmp_path: Path
 ) -> None:
     first = make(IEXEC_CORE_URL=NOBODY).start()
     first.not_ready("scheduler", NOBODY)
-    keystore = json.loads(stage.network.keystore_path(ROLE).read_text())
+    keystore = json.loads(sandbox.network.keystore_path(ROLE).read_text())
     copy = tmp_path / "copy.json"
     copy.write_text(json.dumps(keystore | {"address": os.urandom(20).hex()}))
     second = make(IEXEC_WORKER_WALLET_PATH=str(copy)).start()
@@ -301,9 +310,9 @@ NOISE = (
 
 
 def test_nonsense_of_the_scheduler_is_logged_once_and_does_no_harm(
-    stage: Stage, make: Make, between: Between
+    sandbox: LiveSandbox, make: Make, between: Between
 ) -> None:
-    scheduler = between(stage.network.scheduler_url).open()
+    scheduler = between(sandbox.network.scheduler_url).open()
     scheduler.answer("GET /workers/config", Said("<html>later</html>"), Said("[1]"), Said("{}"))
     scheduler.answer("POST /workers/ping", Said("<html>what?</html>"))
     garbled = (Said('{"workerpoolAuthorization":'), Said('{"workerpoolAuthorization":"none"}'))
@@ -312,8 +321,8 @@ def test_nonsense_of_the_scheduler_is_logged_once_and_does_no_harm(
     for line in NOISE * 2:
         scheduler.add(line)
     scheduler.answer("POST /replicates/", Said('"PLEASE_DANCE"'), Said("["))
-    (task,) = stage.buy("hello")
-    stage.completed(task)
+    (task,) = sandbox.buy("hello")
+    sandbox.completed(task)
     worker.at_rest()
     said = [line.partition("where=")[2] for line in worker.lines("malformed message")]
     assert len(said) == len(set(said))

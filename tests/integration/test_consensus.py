@@ -13,7 +13,7 @@ import pytest
 
 from iexworker.sandbox.chain import deals, history
 from iexworker.sandbox.network.worker_env import WORKERS
-from tests.helpers.live_worker import SHORT_CATEGORY, LiveWorker, Stage, eventually
+from tests.helpers.live_worker import SHORT_CATEGORY, LiveSandbox, LiveWorker, eventually
 from tests.integration.helpers.task_batch import TaskBatch, served
 
 pytestmark = [
@@ -37,12 +37,12 @@ class Pool:
 
     def __init__(self, batch: TaskBatch) -> None:
         self.batch = batch
-        self.stage = batch.stage
-        self.workers = {role: LiveWorker(self.stage, role) for role in WORKERS}
+        self.sandbox = batch.sandbox
+        self.workers = {role: LiveWorker(self.sandbox, role) for role in WORKERS}
 
     def stake(self, role: str) -> tuple[int, int]:
         """Return a worker's stake, free and locked, in nRLC."""
-        chain = self.stage.chain
+        chain = self.sandbox.chain
         account = chain.struct("viewAccount", chain.accounts[role].address)
         return account["stake"], account["locked"]
 
@@ -59,16 +59,16 @@ class Pool:
 def pool(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pool]:
-    stage = Stage(tmp_path_factory.mktemp("network") / "net", request.param)
+    sandbox = LiveSandbox(tmp_path_factory.mktemp("network") / "net", request.param)
     with served(tmp_path_factory.mktemp("files")) as url:
-        pool = Pool(TaskBatch(stage, url))
+        pool = Pool(TaskBatch(sandbox, url))
         for worker in pool.workers.values():
             worker.start()
         for worker in pool.workers.values():
             worker.ready()
         yield pool
         assert [worker.stop() for worker in pool.workers.values()] == [0] * len(WORKERS)
-    stage.close()
+    sandbox.close()
 
 
 @contextlib.contextmanager
@@ -100,10 +100,10 @@ def unlike_the_first() -> Iterator[str]:
 
 def test_workers_that_agree_all_win_and_one_of_them_uploads(pool: Pool) -> None:
     stakes = {role: sum(pool.stake(role)) for role in WORKERS}
-    (task,) = pool.stage.buy(trust=3)
-    pool.stage.completed(task)
+    (task,) = pool.sandbox.buy(trust=3)
+    pool.sandbox.completed(task)
     pool.at_rest()
-    winners = set(history.task(pool.stage.chain, task).winners)
+    winners = set(history.task(pool.sandbox.chain, task).winners)
     assert len(winners) >= 2
     assert winners == pool.took(task)
     ways = [pool.workers[role].statuses(task) for role in winners]
@@ -117,10 +117,10 @@ def test_workers_that_agree_all_win_and_one_of_them_uploads(pool: Pool) -> None:
 def test_who_is_outvoted_aborts_and_the_task_completes_without_it(pool: Pool) -> None:
     with unlike_the_first() as url:
         params = pool.batch.params(f"'{_COPY}'", iexec_input_files=[url])
-        (task,) = pool.stage.buy(image=pool.batch.shell, params=params, trust=3)
-        pool.stage.completed(task)
+        (task,) = pool.sandbox.buy(image=pool.batch.shell, params=params, trust=3)
+        pool.sandbox.completed(task)
     pool.at_rest()
-    found = history.task(pool.stage.chain, task)
+    found = history.task(pool.sandbox.chain, task)
     (loser,) = set(found.contributors) - set(found.winners)
     assert len(found.winners) >= 2
     assert pool.workers[loser].statuses(task)[-2:] == ["CONTRIBUTED", "ABORTED"]
@@ -131,10 +131,10 @@ def test_who_is_outvoted_aborts_and_the_task_completes_without_it(pool: Pool) ->
 
 def test_a_result_for_a_contract_reaches_it(pool: Pool) -> None:
     wanted = pool.batch.script(_CALLBACK % _DATA)
-    (task,) = pool.stage.buy(**wanted, callback=deals.RECEIVER)
-    pool.stage.completed(task)
+    (task,) = pool.sandbox.buy(**wanted, callback=deals.RECEIVER)
+    pool.sandbox.completed(task)
     pool.at_rest()
-    chain = pool.stage.chain
+    chain = pool.sandbox.chain
     receiver = chain.contract("TestClient", chain.deployed["callbackReceiver"])
     assert "0x" + receiver.functions.store(bytes.fromhex(task[2:])).call().hex() == _DATA
     (role,) = pool.took(task)
@@ -145,7 +145,7 @@ def test_a_result_for_a_contract_reaches_it(pool: Pool) -> None:
 def test_without_consensus_everybody_aborts_when_nobody_can_contribute_any_more(
     pool: Pool,
 ) -> None:
-    (task,) = pool.stage.buy(**pool.batch.script(_RANDOM), trust=5, category=SHORT_CATEGORY)
+    (task,) = pool.sandbox.buy(**pool.batch.script(_RANDOM), trust=5, category=SHORT_CATEGORY)
     eventually(lambda: pool.took(task) == set(WORKERS), "all four have it", 60)
     for worker in pool.workers.values():
         with worker.explained():

@@ -16,7 +16,7 @@ import pytest
 
 from iexworker.sandbox import image
 from iexworker.sandbox.demo.worker import docker_network
-from tests.helpers.live_worker import Stage, eventually
+from tests.helpers.live_worker import LiveSandbox, eventually
 from tests.integration.helpers.deployed_worker import (
     CHECKOUT,
     DEPLOY,
@@ -59,16 +59,16 @@ def reference(unmeasured: None, engine: docker.DockerClient) -> Iterator[str]:
 class ComposedWorker(DeployedWorker):
     """The worker of compose.yaml, in a project of its own."""
 
-    def __init__(self, stage: Stage, reference: str, folder: Path) -> None:
+    def __init__(self, sandbox: LiveSandbox, reference: str, folder: Path) -> None:
         name = f"iexworker-test-{uuid.uuid4().hex[:8]}"
         super().__init__(
-            stage,
+            sandbox,
             name,
             IEXEC_WORKER_PORT="13100",
             IEXEC_WORKER_DOCKER_NETWORK_NAME=name,
             COMPOSE_PROJECT_NAME=name,
             WORKER_IMAGE=reference,
-            WALLET_FILE=str(stage.network.keystore_path("worker1")),
+            WALLET_FILE=str(sandbox.network.keystore_path("worker1")),
         )
         self.folder = folder
         compose = (DEPLOY / "compose" / "compose.yaml").read_text(encoding="utf-8")
@@ -85,7 +85,7 @@ class ComposedWorker(DeployedWorker):
         assert done.returncode == 0, done.stdout + done.stderr
 
     def container(self) -> Any:
-        return self.stage.engine.containers.get(self.name)
+        return self.sandbox.engine.containers.get(self.name)
 
     def inside(self, *command: str) -> tuple[int, str]:
         """Run a command in the container; return its exit code and words."""
@@ -102,18 +102,18 @@ class ComposedWorker(DeployedWorker):
 
 
 @pytest.fixture
-def stage(tmp_path: Path, engine: docker.DockerClient) -> Iterator[Stage]:
+def sandbox(tmp_path: Path, engine: docker.DockerClient) -> Iterator[LiveSandbox]:
     with docker_network(engine) as (_, address):  # an address of this host, for containers to call
-        stage = Stage(tmp_path / "net", "9", listen=address)
-        yield stage
-        stage.close()
+        sandbox = LiveSandbox(tmp_path / "net", "9", listen=address)
+        yield sandbox
+        sandbox.close()
 
 
 @pytest.fixture
-def worker(stage: Stage, reference: str, tmp_path: Path) -> Iterator[ComposedWorker]:
+def worker(sandbox: LiveSandbox, reference: str, tmp_path: Path) -> Iterator[ComposedWorker]:
     folder = tmp_path / "compose"
     folder.mkdir()
-    worker = ComposedWorker(stage, reference, folder)
+    worker = ComposedWorker(sandbox, reference, folder)
     worker.compose("up", "-d")
     yield worker
     worker.compose("down")
@@ -136,19 +136,19 @@ def test_the_image_holds_no_compiler_and_nothing_that_installs(
 
 
 def test_a_worker_in_its_image_computes_reaps_and_is_started_again_by_docker(
-    stage: Stage, worker: ComposedWorker
+    sandbox: LiveSandbox, worker: ComposedWorker
 ) -> None:
     worker.ready()
     assert worker.inside("iexworker", "healthcheck") == (0, "alive\n")
-    (task,) = stage.buy("sleep=4")
-    eventually(lambda: stage.containers(task), "the app's container")
+    (task,) = sandbox.buy("sleep=4")
+    eventually(lambda: sandbox.containers(task), "the app's container")
 
     # As a crash would end it; `docker kill` would count as an operator's wish.
     os.kill(worker.container().attrs["State"]["Pid"], signal.SIGKILL)
 
     eventually(lambda: worker.container().attrs["RestartCount"] == 1, "a restart by Docker")
     worker.ready()
-    stage.completed(task)
+    sandbox.completed(task)
     worker.at_rest()
     worker.inside("sh", "-c", "sleep 0.2 & true")  # an orphan at once: PID 1 inherits it
     eventually(lambda: "(sleep)" not in worker.processes(), "the orphan reaped")

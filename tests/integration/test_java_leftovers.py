@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.live_worker import LiveWorker, Stage
+from tests.helpers.live_worker import LiveSandbox, LiveWorker
 
 pytestmark = [
     pytest.mark.docker,
@@ -23,10 +23,10 @@ COMPUTED, COMPUTING, DOWNLOADING = ("0x" + digit * 64 for digit in "abc")
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    stage = Stage(tmp_path / "net", "9")
-    yield stage
-    stage.close()
+def sandbox(tmp_path: Path) -> Iterator[LiveSandbox]:
+    sandbox = LiveSandbox(tmp_path / "net", "9")
+    yield sandbox
+    sandbox.close()
 
 
 def _leave(root: Path) -> None:
@@ -60,14 +60,14 @@ def _seen(root: Path) -> dict[str, tuple[int, int, str]]:
 
 
 def test_what_a_java_worker_left_stays_as_it_is_while_a_task_of_ours_completes(
-    stage: Stage,
+    sandbox: LiveSandbox,
 ) -> None:
-    worker = LiveWorker(stage, "worker1")
+    worker = LiveWorker(sandbox, "worker1")
     _leave(worker.root)
     left = _seen(worker.root)
     worker.start().ready()
-    (task,) = stage.buy()
-    stage.completed(task)
+    (task,) = sandbox.buy()
+    sandbox.completed(task)
     worker.stop()
     now = _seen(worker.root)
     assert {path: now.get(path) for path in left} == left

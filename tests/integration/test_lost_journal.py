@@ -12,7 +12,7 @@ from iexworker import wallet as wallets
 from iexworker.core.client import SchedulerClient
 from iexworker.core.login import Tokens
 from tests.chaos.kills import TREE, Case, contributions, strike
-from tests.helpers.live_worker import LiveWorker, Stage, alive, eventually
+from tests.helpers.live_worker import LiveSandbox, LiveWorker, alive, eventually
 
 pytestmark = [
     pytest.mark.docker,
@@ -25,15 +25,15 @@ ONCE = {"TaskContribute": 1, "TaskReveal": 1}
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    stage = Stage(tmp_path_factory.mktemp("network") / "net", "9")
-    yield stage
-    stage.close()
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSandbox]:
+    sandbox = LiveSandbox(tmp_path_factory.mktemp("network") / "net", "9")
+    yield sandbox
+    sandbox.close()
 
 
 @pytest.fixture(scope="module")
-def live(stage: Stage) -> Iterator[LiveWorker]:
-    worker = LiveWorker(stage).start().ready()
+def live(sandbox: LiveSandbox) -> Iterator[LiveWorker]:
+    worker = LiveWorker(sandbox).start().ready()
     yield worker
     assert worker.stop() == 0
 
@@ -70,7 +70,7 @@ def move_host(worker: LiveWorker) -> None:
 def interrupt(worker: LiveWorker, point: str, lose: Callable[[LiveWorker], None]) -> str:
     """Kill the worker at a point of a task's way, lose what is to be lost, start it again."""
     worker.log.write_text("")  # appended to by the worker: what was before is not read again
-    (task,) = worker.stage.buy("sleep=1")
+    (task,) = worker.sandbox.buy("sleep=1")
     before = worker.tree()
     assert strike(worker, task, Case(point, TREE)), worker.tail()
     eventually(lambda: not any(map(alive, before)), "no orphan", 15)
@@ -81,13 +81,13 @@ def interrupt(worker: LiveWorker, point: str, lose: Callable[[LiveWorker], None]
 
 def completes(worker: LiveWorker, task: str) -> None:
     """Wait for the end of the task, and see that nothing was done twice or is left."""
-    stage = worker.stage
+    sandbox = worker.sandbox
     with worker.explained():
-        stage.completed(task, patience_s=60)
+        sandbox.completed(task, patience_s=60)
         eventually(lambda: worker.lines("task ended", task), "its answer", 60)
         worker.at_rest()
-        assert contributions(stage, task, worker.role) == ONCE
-        locked = stage.chain.struct("viewAccount", stage.chain.accounts[worker.role].address)
+        assert contributions(sandbox, task, worker.role) == ONCE
+        locked = sandbox.chain.struct("viewAccount", sandbox.chain.accounts[worker.role].address)
         assert locked["locked"] == 0
 
 
@@ -133,8 +133,8 @@ def test_an_old_copy_of_the_journal_is_known_by_the_wallet_s_nonce(worker: LiveW
 
 def test_a_grant_whose_answer_was_lost_is_found_again(worker: LiveWorker) -> None:
     worker.stop()  # the scheduler knows it
-    (task,) = worker.stage.buy("sleep=1")
-    client = SchedulerClient(worker.stage.network.scheduler_url)
+    (task,) = worker.sandbox.buy("sleep=1")
+    client = SchedulerClient(worker.sandbox.network.scheduler_url)
     keystore = Path(worker.environment["IEXEC_WORKER_WALLET_PATH"])
     wallet = wallets.load(keystore, worker.environment["IEXEC_WORKER_WALLET_PASSWORD"])
     tokens = Tokens(client, wallet)

@@ -29,7 +29,7 @@ from iexworker.sandbox.network.network import Network
 from iexworker.sandbox.network.processes import Child, Records
 from iexworker.sandbox.proxy.ipfs import Store
 from iexworker.sandbox.scheduler import explain
-from tests.helpers.live_worker import LiveWorker, Stage, eventually
+from tests.helpers.live_worker import LiveSandbox, LiveWorker, eventually
 from tests.integration.helpers.task_batch import served
 
 pytestmark = [pytest.mark.chain, pytest.mark.docker]
@@ -306,31 +306,31 @@ def test_a_developer_is_told_why_tasks_failed_and_where_to_look(
 ) -> None:
     (tmp_path / "files").mkdir()
     with served(tmp_path / "files") as url:
-        stage = Stage(tmp_path / "network", profile, 300)
-        worker, registry = LiveWorker(stage, slots=3), stage.network.registry_address
+        sandbox = LiveSandbox(tmp_path / "network", profile, 300)
+        worker, registry = LiveWorker(sandbox, slots=3), sandbox.network.registry_address
         inputs = {
             "iexec_input_files": [f"{url}/nothing"],
             "iexec_result_storage_provider": "ipfs",
-            "iexec_result_storage_proxy": stage.network.proxy_url,
+            "iexec_result_storage_proxy": sandbox.network.proxy_url,
         }
         try:
             worker.start()
-            (failing,) = stage.buy("fail=3")
-            (imageless,) = stage.buy(image=f"{registry}/nothing:1")
-            (inputless,) = stage.buy(params=json.dumps(inputs))
+            (failing,) = sandbox.buy("fail=3")
+            (imageless,) = sandbox.buy(image=f"{registry}/nothing:1")
+            (inputless,) = sandbox.buy(params=json.dumps(inputs))
             every = (failing, imageless, inputless)
             with worker.explained():
                 eventually(
                     lambda: all(worker.lines("task ended", f"task={task}") for task in every),
                     "the worker has ended them",
                 )
-            where = ("--dir", stage.network.directory)
+            where = ("--dir", sandbox.network.directory)
             told = say("tasks", *where).splitlines()
             report = {one["taskId"]: one for one in json.loads(say("tasks", *where, "--json"))}
             log = say("logs", "server", *where, "-n", "1000").splitlines()
         finally:
             worker.stop()
-            stage.close()
+            sandbox.close()
     expected = {
         failing: "worker1: the app ended with exit code 3 (APP_COMPUTE_FAILED)",
         imageless: f"worker1: the image {registry}/nothing:1 cannot be pulled: was it pushed, ",
@@ -350,21 +350,21 @@ def test_a_developer_is_told_why_tasks_failed_and_where_to_look(
 def test_a_task_that_was_granted_before_down_completes_after_up(
     profile: str, tmp_path: Path
 ) -> None:
-    stage = Stage(tmp_path / "network", profile)
-    worker = LiveWorker(stage)
+    sandbox = LiveSandbox(tmp_path / "network", profile)
+    worker = LiveWorker(sandbox)
     try:
         worker.start().ready()
-        task = stage.buy("sleep=5 kept")[0]
+        task = sandbox.buy("sleep=5 kept")[0]
         # Not sooner: `down` takes the app's image out of Docker.
-        eventually(lambda: stage.containers(task), "the task's container")
+        eventually(lambda: sandbox.containers(task), "the task's container")
 
-        stack.down(stage.network.path)
-        stack.up(stage.network.path, stack.Options())
+        stack.down(sandbox.network.path)
+        stack.up(sandbox.network.path, stack.Options())
 
         with worker.explained():
-            stage.completed(task)
+            sandbox.completed(task)
         worker.at_rest()
     finally:
         worker.stop()
-        stage.close()
-    assert processes_of(stage.network.path) == []
+        sandbox.close()
+    assert processes_of(sandbox.network.path) == []

@@ -20,7 +20,7 @@ from iexworker.control import SOCKET_NAME
 from iexworker.errors import EXIT_REFUSED
 from iexworker.sandbox.network.network import KEYSTORE_PASSWORD
 from iexworker.settings.table import TABLE, listed_registry_entries, registry_entries
-from tests.helpers.live_worker import LiveWorker, Stage, eventually
+from tests.helpers.live_worker import LiveSandbox, LiveWorker, eventually
 
 pytestmark = [
     pytest.mark.docker,
@@ -71,10 +71,10 @@ def _forms(text: bytes) -> Iterator[bytes]:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    stage = Stage(tmp_path_factory.mktemp("network") / "net", "9")
-    yield stage
-    stage.close()
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSandbox]:
+    sandbox = LiveSandbox(tmp_path_factory.mktemp("network") / "net", "9")
+    yield sandbox
+    sandbox.close()
 
 
 @pytest.fixture
@@ -83,9 +83,9 @@ def marks() -> Marks:
 
 
 @pytest.fixture
-def wallet(stage: Stage, marks: Marks, tmp_path: Path) -> Mapping[str, str]:
+def wallet(sandbox: LiveSandbox, marks: Marks, tmp_path: Path) -> Mapping[str, str]:
     """Give the wallet a marked password; its key is a secret too."""
-    keystore = json.loads(stage.network.keystore_path("worker1").read_text())
+    keystore = json.loads(sandbox.network.keystore_path("worker1").read_text())
     key = bytes(Account.decrypt(keystore, KEYSTORE_PASSWORD))
     marks.texts["private key"] = key
     password = marks.new("wallet password")
@@ -106,7 +106,7 @@ def _places(worker: LiveWorker) -> Iterator[tuple[str, bytes]]:
             yield path.name, path.read_bytes()
     for request in (b'{"verb": "status"}', b'{"verb": "secrets"}', b"nonsense"):
         yield "control socket", _asked(worker.root / SOCKET_NAME, request)
-    for container in worker.stage.containers():
+    for container in worker.sandbox.containers():
         yield "container", json.dumps(container.attrs).encode()
     report = worker.report()
     assert report is not None
@@ -136,14 +136,14 @@ def _leaks(worker: LiveWorker, marks: Marks) -> list[str]:
 
 
 def test_no_secret_is_seen_anywhere_while_a_task_runs(
-    stage: Stage, marks: Marks, wallet: Mapping[str, str]
+    sandbox: LiveSandbox, marks: Marks, wallet: Mapping[str, str]
 ) -> None:
     entries = (*TABLE, *registry_entries(0), *registry_entries(1), *registry_entries(2))
     passwords = {entry.shown_variable: entry for entry in entries if entry.secret}
     variables = {name: marks.new(name) for name in passwords} | dict(wallet)
     variables |= {
         "IEXEC_WORKER_DOCKER_REGISTRY_USERNAME_0": "someone",
-        "IEXEC_WORKER_DOCKER_REGISTRY_ADDRESS_1": stage.network.registry_address,
+        "IEXEC_WORKER_DOCKER_REGISTRY_ADDRESS_1": sandbox.network.registry_address,
         "IEXEC_WORKER_DOCKER_REGISTRY_USERNAME_1": "someone",
         "IEXWORKER_DOCKER_REGISTRY_ADDRESS_2": "registry.example",
         "IEXWORKER_DOCKER_REGISTRY_USERNAME_2": "someone",
@@ -152,13 +152,13 @@ def test_no_secret_is_seen_anywhere_while_a_task_runs(
         "MANAGEMENT_ENDPOINTS_WEB_EXPOSURE_INCLUDE": "*",
     }
     assert len(passwords) == 5
-    worker = LiveWorker(stage, "worker1", slots=1, **variables).start()
+    worker = LiveWorker(sandbox, "worker1", slots=1, **variables).start()
     try:
         worker.ready()
-        (task,) = stage.buy("sleep=3")
-        eventually(lambda: stage.containers(task), "the app's container")
+        (task,) = sandbox.buy("sleep=3")
+        eventually(lambda: sandbox.containers(task), "the app's container")
         assert _leaks(worker, marks) == []
-        stage.completed(task)
+        sandbox.completed(task)
         worker.at_rest()
         assert _leaks(worker, marks) == []
         assert marks.found("config", _shown_settings(worker)) == []
@@ -169,7 +169,7 @@ def test_no_secret_is_seen_anywhere_while_a_task_runs(
 
 
 def test_no_secret_of_a_list_a_file_or_an_address_is_seen(
-    stage: Stage, marks: Marks, wallet: Mapping[str, str], tmp_path: Path
+    sandbox: LiveSandbox, marks: Marks, wallet: Mapping[str, str], tmp_path: Path
 ) -> None:
     password = tmp_path / "password"
     password.write_text(wallet["IEXEC_WORKER_WALLET_PASSWORD"] + "\n")
@@ -182,7 +182,7 @@ def test_no_secret_of_a_list_a_file_or_an_address_is_seen(
         address, username, secret = (item.variable for item in listed_registry_entries(index))
         variables |= {address: f"registry{index}.example", username: "someone"}
         variables[secret] = marks.new(secret)
-    worker = LiveWorker(stage, "worker1", slots=1, **variables).start()
+    worker = LiveWorker(sandbox, "worker1", slots=1, **variables).start()
     try:
         worker.ready()
         assert _leaks(worker, marks) == []
@@ -192,13 +192,13 @@ def test_no_secret_of_a_list_a_file_or_an_address_is_seen(
 
 
 def test_a_password_in_the_nodes_address_is_seen_in_the_environment_only(
-    stage: Stage, marks: Marks, wallet: Mapping[str, str]
+    sandbox: LiveSandbox, marks: Marks, wallet: Mapping[str, str]
 ) -> None:
-    port = stage.network.chain_port
+    port = sandbox.network.chain_port
     secret = marks.new("node address")
     address = f"http://someone:{secret}@127.0.0.1:{port}"
     variables = {**wallet, "IEXEC_WORKER_OVERRIDE_BLOCKCHAIN_NODE_ADDRESS": address}
-    worker = LiveWorker(stage, "worker1", slots=1, **variables).start()
+    worker = LiveWorker(sandbox, "worker1", slots=1, **variables).start()
     try:
         worker.ready()
         seen = [leak for leak in _leaks(worker, marks) if " in environ of " not in leak]
@@ -208,10 +208,10 @@ def test_a_password_in_the_nodes_address_is_seen_in_the_environment_only(
 
 
 def test_a_password_that_does_not_open_the_wallet_is_not_told(
-    stage: Stage, marks: Marks, wallet: Mapping[str, str]
+    sandbox: LiveSandbox, marks: Marks, wallet: Mapping[str, str]
 ) -> None:
     wrong = marks.new("wrong password")
     variables = {**wallet, "IEXEC_WORKER_WALLET_PASSWORD": wrong, "IEXEC_LOG_LEVEL": "DEBUG"}
-    worker = LiveWorker(stage, "worker1", slots=1, **variables).start()
+    worker = LiveWorker(sandbox, "worker1", slots=1, **variables).start()
     assert worker.process.wait(60) == EXIT_REFUSED
     assert marks.found("log", worker.log.read_bytes()) == []

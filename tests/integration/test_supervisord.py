@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from iexworker.errors import EXIT_CONFIG
-from tests.helpers.live_worker import Stage, alive, eventually
+from tests.helpers.live_worker import LiveSandbox, alive, eventually
 from tests.integration.helpers.deployed_worker import DEPLOY, DeployedWorker
 
 pytestmark = [
@@ -88,15 +88,15 @@ class Supervisord:
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    stage = Stage(tmp_path / "net", "9")
-    yield stage
-    stage.close()
+def sandbox(tmp_path: Path) -> Iterator[LiveSandbox]:
+    sandbox = LiveSandbox(tmp_path / "net", "9")
+    yield sandbox
+    sandbox.close()
 
 
 @pytest.fixture
-def worker(stage: Stage) -> DeployedWorker:
-    return DeployedWorker(stage, "supervised")
+def worker(sandbox: LiveSandbox) -> DeployedWorker:
+    return DeployedWorker(sandbox, "supervised")
 
 
 @pytest.fixture
@@ -116,19 +116,19 @@ def short_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_a_killed_parent_is_started_again_and_its_task_completes(
-    stage: Stage, worker: DeployedWorker, supervisord: Supervisord
+    sandbox: LiveSandbox, worker: DeployedWorker, supervisord: Supervisord
 ) -> None:
     supervisord.start()
     worker.ready()
-    (task,) = stage.buy("sleep=4")
-    eventually(lambda: stage.containers(task), "the app's container")
+    (task,) = sandbox.buy("sleep=4")
+    eventually(lambda: sandbox.containers(task), "the app's container")
     tree, parent = worker.tree(), worker.parent()
 
     os.kill(parent, signal.SIGKILL)
 
     eventually(lambda: not any(map(alive, tree)), "no orphan process", 10)
     eventually(lambda: worker.parent() not in (0, parent), "another parent", 30)
-    stage.completed(task)
+    sandbox.completed(task)
     worker.at_rest()
     last = worker.tree()
     supervisord.ask("stop", "iexworker")
@@ -138,7 +138,7 @@ def test_a_killed_parent_is_started_again_and_its_task_completes(
 
 
 def test_a_worker_whose_settings_have_problems_is_not_started_again(
-    stage: Stage, worker: DeployedWorker, supervisord: Supervisord
+    sandbox: LiveSandbox, worker: DeployedWorker, supervisord: Supervisord
 ) -> None:
     with supervisord.env_file.open("a", encoding="utf-8") as variables:
         variables.write("IEXEC_WORKER_PORT=many\n")

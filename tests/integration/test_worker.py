@@ -15,7 +15,7 @@ import pytest
 
 from iexworker.sandbox.chain import history
 from iexworker.sandbox.proxy import result
-from tests.helpers.live_worker import LiveWorker, Stage, alive, eventually
+from tests.helpers.live_worker import LiveSandbox, LiveWorker, alive, eventually
 
 pytestmark = [
     pytest.mark.docker,
@@ -45,97 +45,97 @@ WHOLE_WAY = [
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    stage = Stage(tmp_path_factory.mktemp("network") / "net", "9")
-    yield stage
-    stage.close()
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSandbox]:
+    sandbox = LiveSandbox(tmp_path_factory.mktemp("network") / "net", "9")
+    yield sandbox
+    sandbox.close()
 
 
 @pytest.fixture(params=["9", "8"])
-def fresh_stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
-    stage = Stage(tmp_path / "net", request.param)
-    yield stage
-    stage.close()
+def fresh_stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LiveSandbox]:
+    sandbox = LiveSandbox(tmp_path / "net", request.param)
+    yield sandbox
+    sandbox.close()
 
 
 @pytest.fixture
-def worker(stage: Stage) -> Iterator[LiveWorker]:
-    worker = LiveWorker(stage).start()
+def worker(sandbox: LiveSandbox) -> Iterator[LiveWorker]:
+    worker = LiveWorker(sandbox).start()
     yield worker.ready()
     if worker.process.poll() is None:
         worker.stop()
 
 
 def test_a_task_is_computed_revealed_uploaded_and_leaves_nothing_behind(
-    fresh_stage: Stage,
+    fresh_stage: LiveSandbox,
 ) -> None:
-    stage = fresh_stage
-    worker = LiveWorker(stage).start().ready()
-    (task,) = stage.buy("hello there")
-    stage.completed(task)
+    sandbox = fresh_stage
+    worker = LiveWorker(sandbox).start().ready()
+    (task,) = sandbox.buy("hello there")
+    sandbox.completed(task)
     worker.at_rest()
     assert worker.statuses(task) == WHOLE_WAY
-    found = history.task(stage.chain, task)
+    found = history.task(sandbox.chain, task)
     assert found.winners == (worker.role,)
-    shown = result.show(result.fetch(stage.network, history.result_location(found)))
+    shown = result.show(result.fetch(sandbox.network, history.result_location(found)))
     assert "arguments: hello there" in shown
-    account = stage.chain.struct("viewAccount", stage.chain.accounts[worker.role].address)
+    account = sandbox.chain.struct("viewAccount", sandbox.chain.accounts[worker.role].address)
     assert account["locked"] == 0
     assert worker.stop() == 0
 
 
 @pytest.mark.parametrize("role", ["heartbeat", "scheduling", "compute-0", "http"])
 def test_a_killed_child_is_born_again_and_its_task_completes(
-    stage: Stage, worker: LiveWorker, role: str
+    sandbox: LiveSandbox, worker: LiveWorker, role: str
 ) -> None:
-    (task,) = stage.buy("sleep=4")
-    eventually(lambda: stage.containers(task), "the app's container")
+    (task,) = sandbox.buy("sleep=4")
+    eventually(lambda: sandbox.containers(task), "the app's container")
     killed = worker.pid(role)
     os.kill(killed, signal.SIGKILL)
     eventually(lambda: worker.pid(role) not in (0, killed), f"{role} again")
     worker.ready()
-    stage.completed(task)
+    sandbox.completed(task)
     worker.at_rest()
     assert not alive(killed)
 
 
 def test_a_killed_tree_leaves_no_orphan_and_its_task_completes_after_a_start(
-    stage: Stage, worker: LiveWorker
+    sandbox: LiveSandbox, worker: LiveWorker
 ) -> None:
-    (task,) = stage.buy("sleep=4")
-    eventually(lambda: stage.containers(task), "the app's container")
+    (task,) = sandbox.buy("sleep=4")
+    eventually(lambda: sandbox.containers(task), "the app's container")
     pids = worker.tree()
     worker.kill()
     eventually(lambda: not any(map(alive, pids)), "no orphan", 10)
-    again = LiveWorker(stage).start().ready()
-    stage.completed(task)
+    again = LiveWorker(sandbox).start().ready()
+    sandbox.completed(task)
     again.at_rest()
     assert again.stop() == 0
 
 
-def test_stake_is_shown_at_risk_where_no_node_answers_after_a_start(stage: Stage) -> None:
-    worker = LiveWorker(stage).start().ready()
-    (task,) = stage.buy()
+def test_stake_is_shown_at_risk_where_no_node_answers_after_a_start(sandbox: LiveSandbox) -> None:
+    worker = LiveWorker(sandbox).start().ready()
+    (task,) = sandbox.buy()
     eventually(lambda: worker.lines("transaction signed", task), "a contribution is signed")
     worker.kill()
     nowhere = "http://127.0.0.1:1"
-    blind = LiveWorker(stage, IEXEC_WORKER_OVERRIDE_BLOCKCHAIN_NODE_ADDRESS=nowhere).start()
+    blind = LiveWorker(sandbox, IEXEC_WORKER_OVERRIDE_BLOCKCHAIN_NODE_ADDRESS=nowhere).start()
     blind.not_ready("chain", "127.0.0.1:1")
     facts = (blind.report() or {})["facts"]
     assert (facts["tasks_open"], facts["stake_at_risk"]) == (1, 1)
     assert blind.stop() == 0
     worker.start().ready()
-    stage.completed(task)
+    sandbox.completed(task)
     worker.at_rest()
     assert worker.stop() == 0
 
 
-def test_at_info_a_task_has_the_six_lines_of_the_operators_guide(stage: Stage) -> None:
-    worker = LiveWorker(stage, LOGGING_LEVEL_COM_IEXEC_WORKER="INFO").start().ready()
+def test_at_info_a_task_has_the_six_lines_of_the_operators_guide(sandbox: LiveSandbox) -> None:
+    worker = LiveWorker(sandbox, LOGGING_LEVEL_COM_IEXEC_WORKER="INFO").start().ready()
     eventually(lambda: worker.lines("work is asked for"), "the end of the start")
     worker.log.write_text("")  # appended to by the worker: only the task's lines follow
-    (task,) = stage.buy("hello")
-    stage.completed(task)
+    (task,) = sandbox.buy("hello")
+    sandbox.completed(task)
     worker.at_rest()
     eventually(lambda: worker.lines("task ended"), "the end in the log")
     told = worker.lines()
@@ -145,7 +145,7 @@ def test_at_info_a_task_has_the_six_lines_of_the_operators_guide(stage: Stage) -
     assert all(f"task={task} " in line for line in told)
     assert not [word for word in ("None", "unknown") if word in "".join(told)]
     assert (durations["durationSamplesCount"], durations["minDuration"]) == (1, ran_ms(told[1]))
-    assert f"gas={gas_used(stage, told[2])}\n" in f"{told[2]}\n"
+    assert f"gas={gas_used(sandbox, told[2])}\n" in f"{told[2]}\n"
     assert 'reward="0.099 RLC"' in told[-1]  # the price of a deal less the pool's share
 
 
@@ -173,26 +173,26 @@ def ran_ms(line: str) -> int:
     return int(re.findall(r"duration_ms=(\d+)", line)[0])
 
 
-def gas_used(stage: Stage, line: str) -> int:
+def gas_used(sandbox: LiveSandbox, line: str) -> int:
     (tx_hash,) = re.findall(r"transaction=(0x\w+)", line)
-    return stage.chain.web3.eth.get_transaction_receipt(tx_hash)["gasUsed"]
+    return sandbox.chain.web3.eth.get_transaction_receipt(tx_hash)["gasUsed"]
 
 
 def test_ten_tasks_run_side_by_side_on_two_slots(tmp_path: Path) -> None:
     # The app takes longer than the 5 s that the real scheduler leaves between two grants.
-    stage = Stage(tmp_path / "net", "9", ask_period_ms=5000)
-    worker = LiveWorker(stage, slots=2).start().ready()
-    tasks = stage.buy("sleep=7", volume=10)
+    sandbox = LiveSandbox(tmp_path / "net", "9", ask_period_ms=5000)
+    worker = LiveWorker(sandbox, slots=2).start().ready()
+    tasks = sandbox.buy("sleep=7", volume=10)
     most = 0
 
     def all_completed() -> bool:
         nonlocal most
-        running = [item for item in stage.containers() if item.status == "running"]
+        running = [item for item in sandbox.containers() if item.status == "running"]
         most = max(most, len(running))
-        return all(stage.status(task) == "COMPLETED" for task in tasks)
+        return all(sandbox.status(task) == "COMPLETED" for task in tasks)
 
     eventually(all_completed, "ten tasks COMPLETED", patience_s=200)
     worker.at_rest()
     assert most == 2
     assert worker.stop() == 0
-    stage.close()
+    sandbox.close()

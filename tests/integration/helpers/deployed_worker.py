@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.helpers.live_worker import LiveWorker, Stage
+from tests.helpers.live_worker import LiveSandbox, LiveWorker
 
 CHECKOUT = Path(__file__).parents[3]
 DEPLOY = CHECKOUT / "deploy"
@@ -30,8 +30,8 @@ def _succeeds(command: Sequence[str]) -> bool:
 class DeployedWorker(LiveWorker):
     """A worker with a name of its own, whose parent is not ours."""
 
-    def __init__(self, stage: Stage, name: str, **more: str) -> None:
-        super().__init__(stage, "worker1", name=name, slots=1, **more)
+    def __init__(self, sandbox: LiveSandbox, name: str, **more: str) -> None:
+        super().__init__(sandbox, "worker1", name=name, slots=1, **more)
 
     def variables(self) -> Mapping[str, str]:
         """Return what is the worker's own of its environment."""

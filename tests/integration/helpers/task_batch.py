@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from iexworker.sandbox import image
-from tests.helpers.live_worker import LiveWorker, Stage, eventually
+from tests.helpers.live_worker import LiveSandbox, LiveWorker, eventually
 
 _FACT = re.compile(r" (status|cause|exit_code)=(\S+)")
 _NOT_OURS = frozenset({"CREATED", "RESULT_UPLOAD_REQUESTED", "FAILED"})
@@ -40,26 +40,26 @@ def served(folder: Path) -> Iterator[str]:
     thread.join()
 
 
-def publish_shell(stage: Stage) -> str:
+def publish_shell(sandbox: LiveSandbox) -> str:
     """Push an image whose first argument is a script; give its reference."""
-    full = image.reference(stage.network.registry, "shell")
-    dockerfile = io.BytesIO(_SHELL.format(demo=stage.app).encode())
-    stage.engine.images.build(fileobj=dockerfile, tag=full, rm=True)
-    for answer in stage.engine.api.push(full, stream=True, decode=True):
+    full = image.reference(sandbox.network.registry, "shell")
+    dockerfile = io.BytesIO(_SHELL.format(demo=sandbox.app).encode())
+    sandbox.engine.images.build(fileobj=dockerfile, tag=full, rm=True)
+    for answer in sandbox.engine.api.push(full, stream=True, decode=True):
         assert "error" not in answer, answer
-    for name in (full, stage.app):
-        stage.engine.images.remove(name)
+    for name in (full, sandbox.app):
+        sandbox.engine.images.remove(name)
     return full
 
 
 class TaskBatch:
     """Tasks by name, bought on one network for one worker."""
 
-    def __init__(self, stage: Stage, files_url: str) -> None:
-        self.stage = stage
-        self.shell = publish_shell(stage)
+    def __init__(self, sandbox: LiveSandbox, files_url: str) -> None:
+        self.sandbox = sandbox
+        self.shell = publish_shell(sandbox)
         self.files_url = files_url
-        self.worker = LiveWorker(stage, slots=4)
+        self.worker = LiveWorker(sandbox, slots=4)
         self.tasks: dict[str, str] = {}
 
     def params(self, arguments: str = "", **more: Any) -> str:
@@ -67,7 +67,7 @@ class TaskBatch:
         known = {
             "iexec_args": arguments,
             "iexec_result_storage_provider": "ipfs",
-            "iexec_result_storage_proxy": self.stage.network.proxy_url,
+            "iexec_result_storage_proxy": self.sandbox.network.proxy_url,
         }
         return json.dumps(known | more)
 
@@ -77,7 +77,7 @@ class TaskBatch:
 
     def buy(self, name: str, **wanted: Any) -> None:
         """Buy the task that goes by this name."""
-        (self.tasks[name],) = self.stage.buy(**wanted)
+        (self.tasks[name],) = self.sandbox.buy(**wanted)
 
     def ended(self, name: str, patience_s: float = 280) -> None:
         """Wait until the worker has let go of a task."""
@@ -93,7 +93,7 @@ class TaskBatch:
 
     def way(self, name: str) -> list[str]:
         """Return the worker's statuses of a task in the scheduler's log, causes and all."""
-        log = self.stage.network.logs_path / "server.log"
+        log = self.sandbox.network.logs_path / "server.log"
         task = f"task={self.tasks[name]}"
         lines = [line for line in log.read_text().splitlines() if task in line]
         changed = (_status(line) for line in lines if "replicate changed" in line)
@@ -102,9 +102,9 @@ class TaskBatch:
 
     def kept_output(self, name: str) -> dict[str, str]:
         """Return what the scheduler keeps of the app's output."""
-        wallet = self.stage.chain.accounts[self.worker.role].address.lower()
+        wallet = self.sandbox.chain.accounts[self.worker.role].address.lower()
         path = f"/tasks/{self.tasks[name]}/replicates/{wallet}/logs"
-        with urllib.request.urlopen(self.stage.network.scheduler_url + path, timeout=10) as reply:
+        with urllib.request.urlopen(self.sandbox.network.scheduler_url + path, timeout=10) as reply:
             kept: dict[str, str] = json.loads(reply.read())
         return kept
 

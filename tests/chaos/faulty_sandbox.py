@@ -1,4 +1,4 @@
-"""A stage on which every partner of the worker can fail, without being touched itself.
+"""A sandbox whose every partner of the worker can fail, without being touched itself.
 
 The worker meets each through a proxy; the Docker daemon least of all is ever stopped.
 """
@@ -22,7 +22,7 @@ from iexworker.sandbox.chain.deployment import WEI_PER_NRLC
 from iexworker.sandbox.chain.sender import Sender
 from iexworker.sandbox.network.network import KEYSTORE_PASSWORD
 from tests.helpers.fault_proxy import Address, FaultProxy, Mood
-from tests.helpers.live_worker import QUICK, LiveWorker, Stage
+from tests.helpers.live_worker import QUICK, LiveSandbox, LiveWorker
 
 CLOCK_FOLDER = Path(__file__).with_name("clock")
 DOCKER_SOCKET = "/var/run/docker.sock"
@@ -46,8 +46,8 @@ class Partner(enum.Enum):
     REGISTRY = "registry"
 
 
-class Arena(Stage):
-    """A stage whose worker meets everybody through proxies, on a small disk of its own."""
+class FaultySandbox(LiveSandbox):
+    """A sandbox whose worker meets everybody through proxies, on a small disk of its own."""
 
     def __init__(self, folder: Path, profile: str) -> None:
         super().__init__(folder, profile, timers=TIMERS)
