@@ -260,8 +260,6 @@ class Steps:
     ) -> StepOutcome:
         """Return the outcome of a compute; a failed post-compute of profile 8 shows no output."""
         silent = cause is not None and exit_code is None
-        if message and cause is None:  # of any other failure `scheduling` tells
-            log.warning("app failed", extra={"task": self._task.task_id, "reason": message})
         return StepOutcome(
             self._task.task_id,
             "compute",

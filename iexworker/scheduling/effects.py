@@ -22,7 +22,8 @@ from iexworker.retry import patiently
 from iexworker.scheduling.collaborators import Collaborators
 from iexworker.scheduling.runner import Runner
 from iexworker.scheduling.status_updates import StatusUpdates
-from iexworker.scheduling.task_log import CAUSES_IN_WORDS, STEPS_IN_WORDS, tell_end, tell_granted
+from iexworker.scheduling.task_log import tell_end, tell_granted
+from iexworker.scheduling.task_words import CAUSES_IN_WORDS, STEPS_IN_WORDS
 from iexworker.scheduling.transactions import Handovers
 from iexworker.shared import handoff
 from iexworker.shared.channels import Outcome

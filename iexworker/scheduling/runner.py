@@ -17,7 +17,8 @@ from typing import Protocol
 from iexworker.core.messages import Grant, Notification
 from iexworker.errors import JournalDamaged, JournalError
 from iexworker.poco.models import Profile
-from iexworker.scheduling.task_log import STEPS_IN_WORDS, TaskLog
+from iexworker.scheduling.task_log import TaskLog
+from iexworker.scheduling.task_words import STEPS_IN_WORDS
 from iexworker.task import lifecycle
 from iexworker.task.events import Effect, Event, Forget, Notified
 from iexworker.task.journal import Journal, JournalKey

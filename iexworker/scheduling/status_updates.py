@@ -16,7 +16,14 @@ from iexworker.retry import pauses
 from iexworker.scheduling.runner import Runner
 from iexworker.shared import handoff
 from iexworker.task.events import Answered
-from iexworker.task.replicate import Step, Update
+from iexworker.task.replicate import STATUSES, Step, Update
+
+_ACHIEVED = frozenset(
+    statuses.success
+    for step, statuses in STATUSES.items()
+    if step not in (Step.COMPLETE, Step.ABORT)
+)
+"""Refused, it is lost or told again; what follows any other status is the same."""
 
 UPDATE_THREADS = 8
 
@@ -121,7 +128,7 @@ class StatusUpdates:
         wants = None if answer.next is None else answer.next.value
         facts = {"task": task_id, "status": status, "answer": answer.kind.value, "wants": wants}
         log.debug("update answered", extra=facts | {"cause": update.cause})
-        if answer.kind is AnswerKind.REFUSED:
+        if answer.kind is AnswerKind.REFUSED and update.status in _ACHIEVED:
             log.warning(
                 "scheduler refuses the status of a task", extra={"task": task_id, "status": status}
             )

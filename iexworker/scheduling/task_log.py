@@ -7,75 +7,34 @@ uploaded, ended. All else about it is for developers, at DEBUG.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from iexworker.core.messages import AbortCause, AnswerKind
+from iexworker.core.messages import AbortCause
 from iexworker.errors import ChainError
 from iexworker.poco.models import TaskDescription, TaskStatus
-from iexworker.task.events import (
-    Answered,
-    Event,
-    Mined,
-    Notified,
-    NotMined,
-    Observed,
-    StepDone,
+from iexworker.scheduling.task_words import (
+    CAUSES_IN_WORDS,
+    NO_RESULT,
+    OUR_FAULT,
+    STEPS_IN_WORDS,
+    UNKNOWN,
+    place_of,
+    rlc,
+    why_aborted,
+    why_over,
 )
+from iexworker.task.events import Event, Mined, NotMined, Observed, StepDone
 from iexworker.task.replicate import Replicate, Step, Work
 
-UNKNOWN = "unknown"
-NRLC_PER_RLC = 10**9
 REWARD_TRIES = 3
 REWARD_PAUSE_S = 2.0
 """Our node may show the end of a task some blocks after the scheduler's does."""
 
 log = logging.getLogger(__name__)
-
-STEPS_IN_WORDS: Mapping[Step, str] = {
-    Step.START: "start",
-    Step.APP: "app download",
-    Step.DATA: "data download",
-    Step.COMPUTE: "compute",
-    Step.CONTRIBUTE: "contribute",
-    Step.REVEAL: "reveal",
-    Step.UPLOAD: "upload",
-    Step.COMPLETE: "clean up",
-    Step.ABORT: "abort",
-}
-
-CAUSES_IN_WORDS: Mapping[str, str] = {
-    "CHAIN_UNREACHABLE": "the chain node did not answer in time",
-    "STAKE_TOO_LOW": "the wallet's deposit does not cover the stake of this task",
-    "OUT_OF_GAS": "the wallet cannot pay for a transaction",
-    "TASK_NOT_ACTIVE": "the task takes no contributions any more",
-    "CONTRIBUTION_TIMEOUT": "the contribution deadline has passed",
-    "CONTRIBUTION_ALREADY_SET": "this wallet has contributed to the task already",
-    "TASK_DESCRIPTION_NOT_FOUND": "the chain does not know the task",
-    "TASK_DESCRIPTION_INVALID": "a task without an enclave cannot have an encrypted result",
-    "TEE_NOT_SUPPORTED": "the task needs an enclave, which this worker has not",
-    "WORKERPOOL_AUTHORIZATION_NOT_FOUND": "the contract would not take the grant's authorisation",
-    "DETERMINISM_HASH_NOT_FOUND": "the computation left no result that could be contributed",
-    "RESULT_LINK_MISSING": "the result proxy has not taken the result, or has none to link to",
-    "UNKNOWN": "an unexpected error of this worker",
-}
-"""Causes (docs/spec/04, section 1.5) that `scheduling` finds by itself, in words for an operator.
-
-Those of a slot come with their own words: which image, which input, which exit code.
-"""
-
-_OUR_FAULT = frozenset({"UNKNOWN", "CHAIN_UNREACHABLE", "STAKE_TOO_LOW", "OUT_OF_GAS"})
-"""Causes that want a look at this worker; any other may be the task's own."""
-
-_TOLD_TO_ABORT: Mapping[AbortCause, str] = {
-    AbortCause.UNKNOWN: "the scheduler aborts the task",
-    AbortCause.CONTRIBUTION_TIMEOUT: "the scheduler aborts: the contribution deadline has passed",
-    AbortCause.CONSENSUS_REACHED: "the scheduler aborts: the other workers have agreed already",
-}
 
 
 class Rewards(Protocol):
@@ -97,6 +56,10 @@ class _Record:
     failed: bool = False
     cause: str | None = None
     reason: str | None = None
+    app_reason: str = ""
+    """Why the app left no good result, where the scheduler is told COMPUTED all the same."""
+    unpaid: bool = False
+    """Nothing was wrong with our part, and the chain shows that the task was not completed."""
     revealed_block: int | None = None
 
 
@@ -128,7 +91,7 @@ class TaskEnd:
                 "total_s": self.total_s,
                 "steps": self.steps,
                 "measured": "since restart" if self.restarted else None,
-                "reward": _rlc(reward_nrlc) if completed else "none",
+                "reward": rlc(reward_nrlc) if completed else "none",
             },
         )
 
@@ -154,7 +117,9 @@ class TaskLog:
         elif isinstance(event, Mined) and _was_due(before, event.step):
             _tell_mined(record, before.task_id, event)
         elif isinstance(event, StepDone) and _was_due(before, event.step):
-            _tell_done(record, before, event)
+            _tell_done(record, before, event, after)
+        elif isinstance(event, Observed) and after.step is not before.step:
+            _note_end(record, event, after)
         elif after.work is Work.FAILED and before.work is Work.DOING:
             _tell_failed(record, before, event, after)
 
@@ -238,13 +203,17 @@ def _tell_mined(record: _Record, task_id: str, event: Mined) -> None:
     )
 
 
-def _tell_done(record: _Record, before: Replicate, event: StepDone) -> None:
+def _tell_done(record: _Record, before: Replicate, event: StepDone, after: Replicate) -> None:
     if event.attempt != before.attempt or event.step in (Step.COMPLETE, Step.ABORT):
         return
-    if not event.ok:
+    if after.work is Work.FAILED:
         _note_failure(record, before, event.cause, event.reason, told=event.told)
     elif event.step is Step.UPLOAD:
-        log.info("result uploaded", extra={"task": before.task_id, **_place(event.result_link)})
+        log.info("result uploaded", extra={"task": before.task_id, **place_of(event.result_link)})
+    elif event.reason:
+        record.app_reason = event.reason
+        if event.digest is not None:  # without a result, that it cannot be contributed is told
+            log.warning("app failed", extra={"task": before.task_id, "reason": event.reason})
 
 
 def _tell_failed(record: _Record, before: Replicate, event: Event, after: Replicate) -> None:
@@ -260,11 +229,13 @@ def _note_failure(
     record: _Record, before: Replicate, cause: str | None, words: str, *, told: bool
 ) -> None:
     record.failed, record.cause = True, cause
+    if cause == NO_RESULT:
+        words = words or record.app_reason
     # Where the words begin with the cause's wire name, it is not said twice.
     record.reason = words.removeprefix(f"{cause} ") or CAUSES_IN_WORDS.get(cause or "")
     if not told:
         log.log(
-            logging.ERROR if cause in _OUR_FAULT else logging.WARNING,
+            logging.ERROR if cause in OUR_FAULT else logging.WARNING,
             "step failed",
             extra={
                 "task": before.task_id,
@@ -275,6 +246,13 @@ def _note_failure(
         )
 
 
+def _note_end(record: _Record, seen: Observed, after: Replicate) -> None:
+    """Note of a task that we revealed, and that nobody completes, that nothing was won."""
+    if after.step is Step.COMPLETE and seen.task.status is not TaskStatus.COMPLETED:
+        record.unpaid = True
+        record.reason = record.reason or why_over(seen)
+
+
 def _note_abort(record: _Record, before: Replicate, event: Event, after: Replicate) -> None:
     """Note why a task is given up; after a failed step that is the reason."""
     if isinstance(event, NotMined):
@@ -283,7 +261,7 @@ def _note_abort(record: _Record, before: Replicate, event: Event, after: Replica
         cause = after.abort_cause or AbortCause.UNKNOWN
         record.failed = False
         record.cause = None if cause is AbortCause.UNKNOWN else cause.value
-        record.reason = _why_aborted(event)
+        record.reason = why_aborted(event)
     if after.lost and not before.lost:
         log.error(
             "contribution cannot win any more",
@@ -291,36 +269,10 @@ def _note_abort(record: _Record, before: Replicate, event: Event, after: Replica
         )
 
 
-def _why_aborted(event: Event) -> str:
-    if isinstance(event, Notified):
-        return _TOLD_TO_ABORT[event.notification.abort_cause]
-    if isinstance(event, Observed):
-        return _why_over(event)
-    if isinstance(event, Answered) and event.kind is AnswerKind.REFUSED:
-        return f"the scheduler refuses the status {event.status.value}"
-    return _TOLD_TO_ABORT[AbortCause.UNKNOWN]
-
-
-def _why_over(seen: Observed) -> str:
-    """Say what the chain shows that leaves nothing to be won."""
-    status = seen.task.status
-    if status is TaskStatus.COMPLETED:
-        return "the task was completed without our reveal"
-    if status is TaskStatus.FAILED:
-        return "the task has failed on the chain"
-    if seen.head_s > seen.task.final_deadline_s:
-        return "the task's final deadline has passed"
-    if status is not TaskStatus.REVEALING:
-        return "no agreement before the contribution deadline"
-    if seen.contribution.result_hash != seen.task.consensus:
-        return "the other workers agreed on another result"
-    return "the reveal deadline has passed"
-
-
 def _verdict(replicate: Replicate, record: _Record) -> str:
-    if replicate.step is Step.COMPLETE:
+    if replicate.step is Step.COMPLETE and not record.unpaid:
         return "completed"
-    return "failed" if record.failed else "aborted"
+    return "failed" if record.failed or record.unpaid else "aborted"
 
 
 def _steps(record: _Record, total_s: float) -> str:
@@ -328,19 +280,3 @@ def _steps(record: _Record, total_s: float) -> str:
     parts = {STEPS_IN_WORDS[step]: spent_s for step, spent_s in record.spent_s.items()}
     parts["waiting"] = max(0.0, total_s - sum(parts.values()))
     return ", ".join(f"{name} {spent_s:.2f} s" for name, spent_s in parts.items())
-
-
-def _place(link: str | None) -> dict[str, str]:
-    """Return where a result lies, from the link that goes on the chain (docs/spec/09, 2.6)."""
-    try:
-        found = json.loads(link or "")
-        return {"storage": found["storage"], "link": found["location"]}
-    except (ValueError, TypeError, KeyError):
-        return {"link": link or UNKNOWN}
-
-
-def _rlc(amount_nrlc: int | None) -> str:
-    if amount_nrlc is None:
-        return UNKNOWN
-    whole, rest = divmod(amount_nrlc, NRLC_PER_RLC)
-    return f"{whole}.{rest:09}".rstrip("0").rstrip(".") + " RLC"

@@ -118,7 +118,7 @@ CASES: Mapping[str, Case] = {
     "app that never ends": Case(
         lambda batch: {"params": batch.params("sleep=600"), "category": SHORT_CATEGORY},
         no_result("exit=-1"),
-        "APP_COMPUTE_TIMEOUT did not end within its time",
+        "did not end within its time",
         failed("APP_COMPUTE_TIMEOUT exit=-1"),
     ),
     "host that refuses, for as long as the task may take": Case(
@@ -153,13 +153,13 @@ CASES: Mapping[str, Case] = {
     "app that fails": Case(
         arguments("fail=3"),
         no_result("exit=3"),
-        "APP_COMPUTE_FAILED ended with exit code 3",
+        "ended with exit code 3",
         failed("APP_COMPUTE_FAILED exit=3"),
     ),
     "app that fails and leaves a result": Case(
         script(f"{GOOD_RESULT}; exit 4"),
         (*RUN, "COMPUTED exit=4", *PAID),
-        "APP_COMPUTE_FAILED ended with exit code 4",
+        "ended with exit code 4",
         failed("APP_COMPUTE_FAILED exit=4"),
     ),
     "app without computed.json": Case(

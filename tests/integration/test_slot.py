@@ -206,7 +206,7 @@ def test_a_failure_that_scheduling_tells_of_is_not_told_by_the_slot(
     partners.send(partners.task("true"))
     partners.hear()
     eventually(lambda: partners.containers() == 0, "the removal")
-    assert [one.message for one in caplog.records] == ["app failed"]
+    assert caplog.records == []
 
 
 def test_the_board_shows_the_work(partners: Collaborators) -> None:

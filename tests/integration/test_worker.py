@@ -131,7 +131,9 @@ def test_stake_is_shown_at_risk_where_no_node_answers_after_a_start(sandbox: Liv
 
 
 def test_at_info_a_task_has_the_six_lines_of_the_operators_guide(sandbox: LiveSandbox) -> None:
-    worker = LiveWorker(sandbox, LOGGING_LEVEL_COM_IEXEC_WORKER="INFO").start().ready()
+    worker = LiveWorker(sandbox, LOGGING_LEVEL_COM_IEXEC_WORKER="INFO")
+    worker.log.unlink(missing_ok=True)
+    worker.start().ready()
     eventually(lambda: worker.lines("work is asked for"), "the end of the start")
     worker.log.write_text("")  # appended to by the worker: only the task's lines follow
     (task,) = sandbox.buy("hello")

@@ -174,6 +174,29 @@ def test_the_words_of_a_slot_come_before_ours(caplog: pytest.LogCaptureFixture) 
     assert facts(caplog, "step failed")["reason"] == "no such image"
 
 
+def ran(told: Told, **outcome: object) -> Told:
+    """Take a task up to the outcome of its computation."""
+    for wants in (N.PLEASE_DOWNLOAD_APP, N.PLEASE_DOWNLOAD_DATA, N.PLEASE_COMPUTE):
+        told.answer().done().answer(wants)
+    return told.answer().done(**outcome).answer(N.PLEASE_CONTRIBUTE).answer()
+
+
+def test_an_app_that_failed_and_left_a_result_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    ran(Told(), digest=DIGEST, reason="ended with exit code 3")
+    assert lines(caplog) == ["app failed"]
+    assert facts(caplog, "app failed")["reason"] == "ended with exit code 3"
+
+
+def test_why_there_is_nothing_to_contribute_is_what_the_app_did(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told = ran(Told(), reason="ended with exit code 3")
+    told.done(ok=False, cause="DETERMINISM_HASH_NOT_FOUND")
+    assert lines(caplog) == ["step failed"]
+    found = facts(caplog, "step failed")
+    assert (found["step"], found["reason"]) == ("contribute", "ended with exit code 3")
+
+
 def test_a_failure_that_its_finder_has_told_is_not_told_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -193,6 +216,13 @@ def test_an_error_that_is_contributed_is_named_at_the_end(caplog: pytest.LogCapt
     assert lines(caplog) == ["step failed", "result contributed", "result revealed", "task ended"]
     found = facts(caplog, "task ended")
     assert (found["verdict"], found["cause"]) == ("completed", "APP_IMAGE_DOWNLOAD_FAILED")
+
+
+def test_a_contribution_of_ours_from_before_a_crash_is_no_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    Told(computed().answer()).done(ok=False, cause="CONTRIBUTION_ALREADY_SET")
+    assert lines(caplog) == []
 
 
 def test_a_void_contribution_was_told_by_the_outbox(caplog: pytest.LogCaptureFixture) -> None:
@@ -274,6 +304,25 @@ def test_a_task_that_ended_without_us_says_how(
     Told(contributed()).feed(seen).done().end()
     assert lines(caplog) == ["task ended"]
     assert facts(caplog, "task ended")["reason"] == reason
+
+
+def test_a_task_that_we_revealed_and_nobody_completes_has_failed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    seen = observed(TaskStatus.REVEALING, ContributionStatus.PROVED, head_s=4_001, overdue=True)
+    Told(revealed()).feed(seen).answer().done().end(None)
+    assert lines(caplog) == ["task ended"]
+    found = facts(caplog, "task ended")
+    assert (found["verdict"], found["reward"]) == ("failed", "none")
+    assert found["reason"] == "the task's final deadline has passed"
+
+
+def test_a_task_that_the_chain_shows_completed_is_completed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    seen = observed(TaskStatus.COMPLETED, ContributionStatus.PROVED, overdue=True)
+    Told(revealed()).feed(seen).answer().done().end(7)
+    assert facts(caplog, "task ended")["verdict"] == "completed"
 
 
 class Paid:
