@@ -1,6 +1,6 @@
 """What every test relies on, and what some need of the machine.
 
-Tests marked `docker` or `chain` are skipped on a laptop without either, and fail in CI.
+Tests marked `docker` or `chain` are skipped on a laptop without either. In CI a skip is a failure.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import eth_account  # noqa: F401 - imported here, once, so that no test's import raises the limit again
 import pytest
 
 from iexworker.chain.lean_web3 import restore_limit
+from tests.chaos import seed
 
 restore_limit()
 
@@ -63,6 +64,13 @@ def _chain_problem() -> str:
     return ""
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Say how to try the same chaos tests again; a quiet pytest has no header for it."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and any("chaos" in argument for argument in session.config.args):
+        reporter.write_line(f"chaos tests of seed {seed.SEED} ({seed.VARIABLE} sets it)")
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     grouped = getattr(item.config.option, "loadgroup", False)
     if grouped and item.get_closest_marker("xdist_group") and "@" not in item.nodeid:
@@ -70,6 +78,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.fail("not kept with its group: each lane would start every network")
     for mark, problem in (("docker", _docker_problem), ("chain", _chain_problem)):
         if item.get_closest_marker(mark) and (reason := problem()):
-            if os.environ.get("CI"):
-                pytest.fail(f"CI must have it: {reason}")
             pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and os.environ.get("CI"):
+        report.outcome = "failed"
+        report.longrepr = f"CI must have what it takes: {report.longreprtext}"
+    return report

@@ -6,17 +6,23 @@ The points are taken from the lifecycle's own table, so that a new step is kille
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import time
 from dataclasses import dataclass
 
 from iexworker.sandbox.chain.history import task as task_of
+from iexworker.shared import handoff
 from iexworker.task.replicate import STATUSES, Step, Work
 from tests.helpers.live_worker import LiveSandbox, LiveWorker, alive, eventually
 
 TREE = "tree"
-TARGETS = ("scheduling", "compute-0", TREE)
+SLOT = "compute-0"
+TARGETS = ("scheduling", SLOT, TREE)
+STEPS = tuple(step for step in Step if step is not Step.ABORT)
+PART = 4
+"""One kill of so many is tried in a CI run."""
 WATCH_S = 0.005
 _STOPPED_BEFORE_S = 60.0
 _MOVED = re.compile(r"task moved .*step=(?P<step>\w+) work=(?P<work>\w+)")
@@ -37,9 +43,7 @@ class Case:
 def points() -> list[str]:
     """Return every point of a good task's way: each move of the record, each answered update."""
     found = []
-    for step in Step:
-        if step is Step.ABORT:
-            continue
+    for step in STEPS:
         statuses = STATUSES[step]
         found.append(f"{step.value} doing")
         if statuses.before is not None:
@@ -48,9 +52,37 @@ def points() -> list[str]:
     return found
 
 
+def step_of(point: str) -> Step:
+    """Return the step that a point belongs to."""
+    name = point.partition(" ")[0]
+    return next(step for step in STEPS if name in (step.value, *_statuses(step)))
+
+
+def _statuses(step: Step) -> tuple[str, ...]:
+    found = STATUSES[step]
+    return tuple(status.value for status in (found.before, found.success) if status is not None)
+
+
+def idles(target: str, step: Step) -> bool:
+    """Tell whether this process has nothing to do with the step: killing it would test nothing."""
+    return target == SLOT and step.value not in handoff.STEPS
+
+
 def cases() -> list[Case]:
-    """Return every case."""
-    return [Case(point, target) for point in points() for target in TARGETS]
+    """Return every case in which who is killed has to do with the step."""
+    return [
+        Case(point, target)
+        for point in points()
+        for target in TARGETS
+        if not idles(target, step_of(point))
+    ]
+
+
+def sample(seed: int) -> list[Case]:
+    """Choose a part of each step's cases, so that no run leaves a step out."""
+    chance = random.Random(seed)
+    by_step = [[case for case in cases() if step_of(case.point) is step] for step in STEPS]
+    return [case for those in by_step for case in chance.sample(those, -(-len(those) // PART))]
 
 
 def reached(line: str, task: str, point: str) -> bool:

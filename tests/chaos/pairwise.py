@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 TRIES = 40
 """Candidates for each case: more make the set a little smaller, and its making slower."""
@@ -14,14 +14,19 @@ Pair = tuple[str, str, str, str]
 """Two factors, each with its value."""
 
 
-def pairwise(factors: Mapping[str, Sequence[str]], seed: int) -> list[Case]:
-    """Return cases that hold every pair; the same for the same seed."""
+def pairwise(
+    factors: Mapping[str, Sequence[str]], seed: int, without: Set[Pair] = frozenset()
+) -> list[Case]:
+    """Return cases that hold every pair, none of those `without`; the same for the same seed.
+
+    A pair names its factors in alphabetical order. Each value needs a partner in each factor.
+    """
     chance = random.Random(seed)
-    left = set(_all_pairs(factors))
+    left = set(_all_pairs(factors)) - without
     found: list[Case] = []
     while left:
         first = chance.choice(sorted(left))
-        candidates = [_grown(first, factors, left, chance) for _ in range(TRIES)]
+        candidates = [_grown(first, factors, left, without, chance) for _ in range(TRIES)]
         best = max(candidates, key=lambda case: len(left & set(_pairs(case))))
         left -= set(_pairs(best))
         found.append(best)
@@ -29,7 +34,11 @@ def pairwise(factors: Mapping[str, Sequence[str]], seed: int) -> list[Case]:
 
 
 def _grown(
-    first: Pair, factors: Mapping[str, Sequence[str]], left: set[Pair], chance: random.Random
+    first: Pair,
+    factors: Mapping[str, Sequence[str]],
+    left: set[Pair],
+    without: Set[Pair],
+    chance: random.Random,
 ) -> Case:
     """Return a case with this pair, whose other factors are chosen greedily in random order."""
     case = {first[0]: first[1], first[2]: first[3]}
@@ -37,6 +46,7 @@ def _grown(
     chance.shuffle(others)
     for name in others:
         values = chance.sample(list(factors[name]), len(factors[name]))
+        values = [value for value in values if not without & set(_pairs({**case, name: value}))]
         case[name] = max(values, key=lambda value: len(left & set(_pairs({**case, name: value}))))
     return {name: case[name] for name in factors}
 

@@ -1,32 +1,30 @@
 """A sample of the faults of docs/reliability.md, and a short soak; the seed is in their names.
 
-`IEXWORKER_CHAOS_SEED` gives another sample; `scripts/soak --table` runs them all.
+`IEXWORKER_SEED` gives another sample; `scripts/soak --table` runs them all.
 """
 
 from __future__ import annotations
 
-import os
 import random
-import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from tests.chaos import pairwise, reliability_table, soak
+from tests.chaos import kills, pairwise, soak
 from tests.chaos.faulty_sandbox import FaultySandbox
-from tests.chaos.trials import PROFILES, Trial, chain_trials, machine_trials, needed_trials, run
+from tests.chaos.seed import SEED
+from tests.chaos.trials import (
+    PROFILES,
+    Trial,
+    all_trials,
+    chain_trials,
+    machine_trials,
+    needed_trials,
+    run,
+)
 
 SHORT = 8
-
-
-def _seed() -> int:
-    """Return the seed of this run; without a wish it is the commit's, so that each has its own."""
-    wanted = os.environ.get("IEXWORKER_CHAOS_SEED")
-    return int(wanted) if wanted else zlib.crc32(reliability_table.commit().encode()) % 10**6
-
-
-SEED = _seed()
 PROFILE = PROFILES[SEED % 2]
 
 
@@ -80,3 +78,19 @@ def test_every_two_values_meet_in_a_pairwise_set() -> None:
         assert len(met) == len(factors[one]) * len(factors[other])
     assert len(cases) < 24
     assert cases == pairwise.pairwise(factors, SEED)
+
+
+def test_a_pairwise_set_can_do_without_some_pairs() -> None:
+    factors = {"a": ["1", "2", "3"], "b": ["x", "y"], "c": ["p", "q", "r", "s"]}
+    without = {("a", "1", "b", "x"), ("a", "1", "b", "z")}
+    cases = pairwise.pairwise(factors, SEED, without)
+    assert {(case["a"], case["b"]) for case in cases} == {
+        ("1", "y"), ("2", "x"), ("2", "y"), ("3", "x"), ("3", "y")
+    }  # fmt: skip
+    assert len({(case["b"], case["c"]) for case in cases}) == 8
+
+
+def test_no_trial_kills_a_slot_that_idles() -> None:
+    trials = all_trials(SEED)
+    assert not [trial for trial in trials if kills.idles(trial.kill, trial.step)]
+    assert any(trial.fault and trial.kill == kills.SLOT for trial in trials)

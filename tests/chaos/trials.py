@@ -16,6 +16,7 @@ from iexworker.task.replicate import STATUSES, Step
 from tests.chaos import kills
 from tests.chaos.faults import ROLES, Fault, Scene, all_faults, chain_faults, machine_faults
 from tests.chaos.faulty_sandbox import ROLE, SWEPT_S, FaultySandbox, Partner
+from tests.chaos.kills import STEPS
 from tests.chaos.pairwise import pairwise
 from tests.helpers.fault_proxy import FAULTS, Mood
 from tests.helpers.live_worker import SHORT_CATEGORY, alive, eventually
@@ -25,7 +26,6 @@ POINT_S = 60.0
 PROFILES = ("9", "8")
 TOO_LONG_S = 50.0
 """Longer than a task of the short category may be contributed to (7 times 6 s)."""
-STEPS = tuple(step for step in Step if step is not Step.ABORT)
 PHASES = ("doing", "before", "done", "after")
 NO_KILL = "none"
 
@@ -70,12 +70,7 @@ class Trial:
     @property
     def step(self) -> Step:
         """The step that the point belongs to."""
-        name = self.point.partition(" ")[0]
-        return next(
-            step
-            for step in STEPS
-            if name in (step.value, STATUSES[step].success.value, _before(step))
-        )
+        return kills.step_of(self.point)
 
     @property
     def told(self) -> bool:
@@ -85,11 +80,6 @@ class Trial:
             return False
         doing = self.point == f"{self.step.value} doing"
         return fault.mood in _CLEAR and doing and self.step in _NEEDED[fault.partner]
-
-
-def _before(step: Step) -> str:
-    before = STATUSES[step].before
-    return "" if before is None else before.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +121,12 @@ def partner_trials(seed: int) -> list[Trial]:
         "kill": [NO_KILL, *kills.TARGETS],
         "profile": PROFILES,
     }
+    idle = {
+        ("kill", target, "step", step.name)
+        for target in kills.TARGETS
+        for step in STEPS
+        if kills.idles(target, step)
+    }
     return [
         Trial(
             case["profile"],
@@ -138,7 +134,7 @@ def partner_trials(seed: int) -> list[Trial]:
             f"{case['partner']} {case['mood']}",
             case["kill"],
         )
-        for case in pairwise(factors, seed)
+        for case in pairwise(factors, seed, idle)
     ]
 
 

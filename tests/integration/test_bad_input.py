@@ -18,8 +18,9 @@ from tests.integration.helpers.task_batch import TaskBatch, served
 pytestmark = [
     pytest.mark.docker,
     pytest.mark.chain,
+    pytest.mark.usefixtures("unmeasured"),
     pytest.mark.timeout(600),
-    pytest.mark.xdist_group("worker"),
+    pytest.mark.xdist_group("bad-input"),
 ]
 
 Way = tuple[str, ...]

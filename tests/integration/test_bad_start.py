@@ -25,8 +25,9 @@ from tests.helpers.live_worker import LiveSandbox, LiveWorker, eventually
 pytestmark = [
     pytest.mark.docker,
     pytest.mark.chain,
+    pytest.mark.usefixtures("unmeasured"),
     pytest.mark.timeout(120),
-    pytest.mark.xdist_group("worker"),
+    pytest.mark.xdist_group("bad-start"),
 ]
 
 ROLE = "worker1"

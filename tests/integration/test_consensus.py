@@ -19,8 +19,12 @@ from tests.integration.helpers.task_batch import TaskBatch, served
 pytestmark = [
     pytest.mark.docker,
     pytest.mark.chain,
+    pytest.mark.usefixtures("unmeasured"),
     pytest.mark.timeout(400),
-    pytest.mark.xdist_group("consensus"),
+]
+
+PROFILES = [
+    pytest.param(name, marks=pytest.mark.xdist_group(f"consensus-{name}")) for name in ("9", "8")
 ]
 
 _COPY = (
@@ -55,7 +59,7 @@ class Pool:
             worker.at_rest()
 
 
-@pytest.fixture(scope="module", params=["9", "8"])
+@pytest.fixture(scope="module", params=PROFILES)
 def pool(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pool]:
@@ -141,7 +145,7 @@ def test_a_result_for_a_contract_reaches_it(pool: Pool) -> None:
     assert "RESULT_UPLOADED" in pool.workers[role].statuses(task)
 
 
-@pytest.mark.parametrize("pool", ["9"], indirect=True)
+@pytest.mark.parametrize("pool", PROFILES[:1], indirect=True)
 def test_without_consensus_everybody_aborts_when_nobody_can_contribute_any_more(
     pool: Pool,
 ) -> None:

@@ -15,6 +15,7 @@ from tests.helpers.live_worker import LiveSandbox, LiveWorker
 pytestmark = [
     pytest.mark.docker,
     pytest.mark.chain,
+    pytest.mark.usefixtures("unmeasured"),
     pytest.mark.timeout(120),
     pytest.mark.xdist_group("supervisord"),
 ]

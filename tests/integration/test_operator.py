@@ -15,6 +15,7 @@ from tests.helpers.live_worker import LiveSandbox, LiveWorker, eventually
 pytestmark = [
     pytest.mark.docker,
     pytest.mark.chain,
+    pytest.mark.usefixtures("unmeasured"),
     pytest.mark.timeout(500),
     pytest.mark.xdist_group("operator"),
 ]

@@ -23,6 +23,9 @@ from tests.integration.helpers.sandbox_server import CATEGORIES, TIMERS, Sandbox
 
 pytestmark = pytest.mark.chain
 
+PROFILES = [
+    pytest.param(name, marks=pytest.mark.xdist_group(f"sandbox-{name}")) for name in ("9", "8")
+]
 RESULT = b"hello\n"
 Grant = dict[str, Any]
 LINK = '{ "storage": "ipfs", "location": "%s" }'
@@ -33,7 +36,7 @@ BEFORE_COMPUTED = (
 )
 
 
-@pytest.fixture(scope="module", params=["9", "8"])
+@pytest.fixture(scope="module", params=PROFILES)
 def node(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Network, Child]]:

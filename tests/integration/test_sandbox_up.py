@@ -32,7 +32,7 @@ from iexworker.sandbox.scheduler import explain
 from tests.helpers.live_worker import LiveSandbox, LiveWorker, eventually
 from tests.integration.helpers.task_batch import served
 
-pytestmark = [pytest.mark.chain, pytest.mark.docker]
+pytestmark = [pytest.mark.chain, pytest.mark.docker, pytest.mark.usefixtures("unmeasured")]
 
 ANY_PORTS = [text for name in stack.DEFAULT_PORTS for text in (f"--{name}-port", "0")]
 

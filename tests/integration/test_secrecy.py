@@ -25,6 +25,7 @@ from tests.helpers.live_worker import LiveSandbox, LiveWorker, eventually
 pytestmark = [
     pytest.mark.docker,
     pytest.mark.chain,
+    pytest.mark.usefixtures("unmeasured"),
     pytest.mark.timeout(240),
     pytest.mark.xdist_group("secrecy"),
 ]

@@ -19,6 +19,7 @@ from tests.integration.helpers.deployed_worker import DEPLOY, DeployedWorker
 pytestmark = [
     pytest.mark.docker,
     pytest.mark.chain,
+    pytest.mark.usefixtures("unmeasured"),
     pytest.mark.timeout(240),
     pytest.mark.xdist_group("supervisord"),
 ]

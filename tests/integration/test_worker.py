@@ -20,6 +20,7 @@ from tests.helpers.live_worker import LiveSandbox, LiveWorker, alive, eventually
 pytestmark = [
     pytest.mark.docker,
     pytest.mark.chain,
+    pytest.mark.usefixtures("unmeasured"),
     pytest.mark.timeout(500),
     pytest.mark.xdist_group("worker"),
 ]

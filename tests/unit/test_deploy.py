@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import functools
 import os
 import re
 import shutil
@@ -177,6 +178,7 @@ def test_every_option_and_verb_of_a_page_exists(page: Path) -> None:
                     assert option in helps[verb], line
 
 
+@functools.cache
 def _helps() -> dict[str, str]:
     """Return the help text of each verb."""
     helps = {}

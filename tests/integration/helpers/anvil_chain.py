@@ -172,6 +172,7 @@ def anvil(folder: Path, profile: str) -> Iterator[Anvil]:
         rpc = f"http://{snapshot.HOST}:{port}"
         found = Anvil(LocalChain({**deployed, "rpc": rpc, "abi": str(made / "abi.json")}))
         found.ask("evm_setAutomine", False)
+        found.ask("evm_mine")  # at the time of the clock: `mine` counts on from it
         yield found
     finally:
         child.stop()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -19,6 +22,9 @@ from tests.helpers.fake_chain import (
 from tests.unit.helpers.outbox_harness import FREE, PAID, OutboxHarness
 
 pytest_plugins = ["tests.unit.helpers.outbox_harness"]
+
+EXAMPLES = int(os.environ.get("IEXWORKER_HISTORIES", "200"))
+"""More of them: `scripts/soak --histories`."""
 
 
 class Histories(RuleBasedStateMachine):
@@ -165,5 +171,5 @@ class Histories(RuleBasedStateMachine):
                 assert shown_done(self.chain, action), action
 
 
-TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestHistories = pytest.mark.timeout(1200)(Histories.TestCase)
+TestHistories.settings = settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None)

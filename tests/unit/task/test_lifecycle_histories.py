@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -27,7 +29,8 @@ from tests.unit.helpers.lifecycle_models import (
     push,
 )
 
-EXAMPLES = 2_000
+EXAMPLES = int(os.environ.get("IEXWORKER_HISTORIES", "200"))
+"""More of them: `scripts/soak --histories`."""
 FAIR_TURNS = 400
 # What a refusal of which is no fault of ours: the scheduler never takes the first two, and the
 # others are sent to a replicate or task that has ended meanwhile.
