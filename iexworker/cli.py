@@ -92,7 +92,10 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _complain(*lines: str) -> None:
-    print("iexworker: " + "\n  ".join(lines), file=sys.stderr)  # noqa: T201 - the terminal is ours
+    from iexworker.masking import masked
+
+    text = masked("\n  ".join(lines))
+    print(f"iexworker: {text}", file=sys.stderr)  # noqa: T201 - the terminal is ours
 
 
 def _say(text: str) -> None:

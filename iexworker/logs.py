@@ -5,7 +5,7 @@ the same for the same event everywhere, what differs is in the facts; one that i
 What explains a failure is the fact `error` (an exception, or what a peer said) or `reason` (our own
 words). No text from outside can forge a line, since line ends are escaped; only a traceback and the
 fact `text_block` (the developer log of docs/spec/08, 7.3) follow their line as they are. Secrets
-are never a fact.
+are never a fact, and addresses lose theirs here (masking.py).
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
+
+from iexworker.masking import masked
 
 OFF = logging.CRITICAL + 10
 """A level above every event."""
@@ -107,6 +109,17 @@ def _value(value: object) -> str:
     return _LINE_ENDS.sub(_escape, json.dumps(text, ensure_ascii=False))
 
 
+def _shown(value: object) -> object:
+    """Return a fact as JSON has it, addresses masked."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [_shown(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _shown(item) for key, item in value.items()}
+    return masked(str(value))
+
+
 class TextFormatter(logging.Formatter):
     """`2025-11-24T01:57:03.123Z INFO  scheduling  image pulled task=0x.. seconds=1.2`."""
 
@@ -123,7 +136,7 @@ class TextFormatter(logging.Formatter):
             trace = self.formatException(record.exc_info)
             line += "\n    " + "\n    ".join(trace.splitlines())
         block = getattr(record, "text_block", None)
-        return line if block is None else f"{line}\n{block}"
+        return masked(line) if block is None else f"{masked(line)}\n{block}"
 
 
 class JsonFormatter(logging.Formatter):
@@ -144,11 +157,12 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             event["traceback"] = self.formatException(record.exc_info)
+        event = {key: _shown(value) for key, value in event.items()}
         if (block := getattr(record, "text_block", None)) is not None:
             event["text_block"] = block
         first = ("time", "level", "role", "message")
         ordered = {key: event[key] for key in first} | event
-        return json.dumps(ordered, default=str)
+        return json.dumps(ordered)
 
 
 class LineHandler(logging.Handler):

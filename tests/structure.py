@@ -25,6 +25,7 @@ FLOOR_0 = frozenset(
         "durable_files",
         "logs",
         "machine",
+        "masking",
         "secrets",
         "chain.lean_web3",
     }

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from iexworker.masking import masked
 from iexworker.shared.facts import OWNERS, Facts
 from iexworker.shared.track import Track, allocate
 
@@ -215,10 +216,11 @@ class Board:
 
 
 def _clean(value: object) -> object:
-    """Return a text on one line, cut to its room; anything else as it is."""
+    """Return a text on one line, addresses masked, cut to its room; anything else as it is."""
     if not isinstance(value, str):
         return value
     # Control characters would take six bytes each in JSON, and disturb a terminal.
+    value = masked(value)
     line = "".join(char if char.isprintable() else " " for char in value[:_TEXT_BYTES])
     encoded = line.encode("utf-8", "replace")
     if len(encoded) <= _TEXT_BYTES and len(value) <= _TEXT_BYTES:
