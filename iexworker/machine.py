@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import subprocess
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 _NO_LIMIT_BYTES = 1 << 60
 """Control groups of version 1 write "no limit" as a number near 2^63."""
 _GPU_PROBE_TIMEOUT_S = 10
+_USUAL_PID_MAX = 32768
 _JAVA_ARCHITECTURES = {"x86_64": "amd64"}
 
 
@@ -56,13 +58,36 @@ def memory_gib(root: Path = Path("/")) -> int:
 
 def memory_bytes(root: Path = Path("/")) -> int:
     """Return the machine's memory, or the control group's limit when that is less."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    total = host_memory_bytes()
     for group in _control_groups("memory", root):
         for name in ("memory.max", "memory.limit_in_bytes"):
             limits = _numbers(group / name)
             if limits and 0 < limits[0] < _NO_LIMIT_BYTES:
                 total = min(total, limits[0])
     return total
+
+
+def host_memory_bytes() -> int:
+    """Return the machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def process_limit(root: Path = Path("/")) -> int | None:
+    """Return how many processes and threads the worker may have, None without a limit."""
+    limits = [
+        limit for group in _control_groups("pids", root) for limit in _numbers(group / "pids.max")
+    ]
+    soft = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    if os.geteuid() != 0 and soft != resource.RLIM_INFINITY:  # root is not counted
+        limits.append(soft)
+    return min(limits, default=None)
+
+
+def host_process_limit(root: Path = Path("/")) -> int:
+    """Return how many processes and threads the machine can have."""
+    kernel = root / "proc/sys/kernel"
+    limits = [*_numbers(kernel / "pid_max"), *_numbers(kernel / "threads-max")]
+    return min(limits, default=_USUAL_PID_MAX)
 
 
 def gpu_problem(docker_runtimes: Collection[str]) -> str | None:

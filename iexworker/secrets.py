@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, MutableMapping
 from pathlib import Path
 
 _ENV_START, _ENV_END = 49, 50  # fields 50 and 51 of proc_pid_stat(5), counted from 0
+_QUOTES = {'"': "double", "'": "single"}
 _MARKS = ("PASSWORD", "SECRET")
 
 
@@ -40,6 +41,24 @@ class Secrets:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+def oddity(password: str) -> str:
+    """Say what of a password was perhaps not meant to be part of it; empty when nothing is odd.
+
+    A password is taken to the letter, since any of this may belong to it.
+    """
+    if len(password) > 1 and password[0] == password[-1] and password[0] in _QUOTES:
+        return f"the password is in {_QUOTES[password[0]]} quotes, which count as part of it"
+    if password.startswith("\ufeff"):
+        return "the password begins with a byte order mark, which counts as part of it"
+    if password != password.strip(" "):
+        return "the password has a blank at its begin or end, which counts as part of it"
+    if not password.isprintable():
+        return "the password has a control character, or one that cannot be seen"
+    if password[:1] in _QUOTES or password[-1:] in _QUOTES:
+        return "the password has a quote at its begin or end, which counts as part of it"
+    return ""
 
 
 def is_secret(variable: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 from coincurve import PrivateKey
 from Crypto.Cipher import AES
 
+from iexworker import secrets
 from iexworker.errors import WalletError
 from iexworker.poco.hashing import hex_text, keccak, message_digest
 from iexworker.poco.signatures import address_of
@@ -85,9 +86,11 @@ def open_keystore(content: bytes, password: str) -> Wallet:
             f"its crypto section cannot be used ({type(error).__name__}: {error}); {_WHERE}"
         ) from None
     if not hmac.compare_digest(keccak(derived[16:32], ciphertext), expected_mac):
+        odd = secrets.oddity(password)
         raise WalletError(
             "does not open with this password; "
             "set IEXEC_WORKER_WALLET_PASSWORD, or its twin ending in _FILE, to the right one"
+            + (f" ({odd})" if odd else "")
         )
     try:
         return Wallet(cipher.decrypt(ciphertext))

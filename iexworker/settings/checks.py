@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from iexworker.masking import masked_address
+from iexworker.settings import texts
 from iexworker.settings.table import (
     DEAD_VARIABLES,
     PROXY_VARIABLES,
@@ -17,6 +19,23 @@ from iexworker.settings.table import (
 )
 
 RESERVED = frozenset(("IEXWORKER_CONFIG_DIR", "IEXWORKER_ENV", "IEXWORKER_SANDBOX_CACHE"))
+
+READ_BY_OTHERS = frozenset(
+    name
+    for upper in ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+    for name in (upper, upper.lower())
+) | frozenset(
+    (
+        "CURL_CA_BUNDLE",
+        "DOCKER_CERT_PATH",
+        "DOCKER_CONFIG",
+        "DOCKER_TLS_VERIFY",
+        "REQUESTS_CA_BUNDLE",
+        "SSL_CERT_DIR",
+        "SSL_CERT_FILE",
+    )
+)
+"""Variables that the libraries which we use read for themselves."""
 
 _REGISTRY_KEY = re.compile(rf"docker_registry_(?:{'|'.join(REGISTRY_PARTS)})_[0-9]+")
 _VOLATILE = {
@@ -45,11 +64,23 @@ def known_variables() -> frozenset[str]:
     return frozenset(names)
 
 
+def spoilt_variables(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield a problem for each name that an env file has spoilt, and each text of no setting."""
+    variables = known_variables() | READ_BY_OTHERS
+    yield from texts.spoilt_names(environ, variables)
+    for name in sorted(environ):
+        of_no_entry = name in RESERVED | READ_BY_OTHERS or name.startswith("LOGGING_LEVEL_")
+        if of_no_entry and (problem := texts.fault(environ[name])):
+            shown = masked_address(environ[name])
+            line = shown if shown.isprintable() else repr(shown)[1:-1]
+            yield f"{name}={line}: expected a text of one line; {problem}"
+
+
 def unknown_names(environ: Mapping[str, str], file_keys: Mapping[str, object]) -> Iterator[str]:
     """Yield a warning for each name that looks like a setting and is none."""
     variables = known_variables()
     for name in sorted(environ):
-        ours = name.startswith(("IEXEC_", "IEXWORKER_")) and environ[name]
+        ours = name.upper().startswith(("IEXEC_", "IEXWORKER_")) and environ[name]
         if ours and name not in variables and not _is_registry_variable(name):
             yield _unknown(name, variables)
     keys = frozenset(entry.key for entry in _named_entries())
@@ -69,6 +100,7 @@ def _unknown(name: str, known: frozenset[str]) -> str:
     from difflib import get_close_matches
 
     near = get_close_matches(name, known, n=1, cutoff=0.75)
+    near = near or get_close_matches(name.upper(), known, n=1, cutoff=0.75)
     return f"{name} is no setting and has no effect" + (
         f"; did you mean {near[0]}?" if near else ""
     )

@@ -1,7 +1,7 @@
 """The settings: every layer in, one frozen `Settings` out, all problems at once (docs/spec/02).
 
-settings_table.py lists them, settings_layers.py finds their texts, settings_reader.py reads these
-by the Java rules (parsers.py), settings_checks.py warns.
+table.py lists them, sources.py finds their texts, texts.py tells which are spoilt, reader.py reads
+the others by the Java rules (parsers.py), checks.py and capacity.py warn.
 """
 
 from __future__ import annotations
@@ -10,9 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from iexworker import machine
 from iexworker.errors import SettingsError
-from iexworker.settings.checks import ignored_variables, unknown_names, volatile_folder
-from iexworker.settings.reader import read
+from iexworker.masking import HIDDEN
+from iexworker.settings import capacity
+from iexworker.settings.checks import (
+    ignored_variables,
+    spoilt_variables,
+    unknown_names,
+    volatile_folder,
+)
+from iexworker.settings.reader import Reading, read
 from iexworker.settings.sources import masked
 
 DEFAULT_PASSWORD = "whatever"  # noqa: S105 - upstream's, warned of at start
@@ -26,6 +34,7 @@ _FIELDS = {
 }
 """Fields that carry the unit, which their keys leave to the text."""
 
+_CPU_COUNT = "IEXEC_WORKER_OVERRIDE_AVAILABLE_CPU_COUNT"
 _UNSET_IS_EMPTY = ("gpus_to_apps", "docker_extra_hosts")
 _LIMITS = (
     "no_new_privileges",
@@ -134,6 +143,9 @@ class Loaded:
     sources: Mapping[str, str]
     warnings: tuple[str, ...]
 
+    notes: tuple[str, ...] = ()
+    """What a reload has to say besides: variables that wait for a restart."""
+
     def lines(self) -> tuple[SettingLine, ...]:
         """Return every field for show, secrets masked."""
         return tuple(
@@ -143,15 +155,21 @@ class Loaded:
         )
 
 
-def load(environ: Mapping[str, str], *, config_dirs: Sequence[Path] | None = None) -> Loaded:
+def load(
+    environ: Mapping[str, str],
+    *,
+    config_dirs: Sequence[Path] | None = None,
+    origins: Mapping[str, str] | None = None,
+) -> Loaded:
     """Read the settings; raises SettingsError with every problem, a line each.
 
     Without `config_dirs` the TOML files are those of `IEXWORKER_CONFIG_DIR`, else of
-    /etc/iexworker, which need not exist.
+    /etc/iexworker, which need not exist. `origins` has the env file that a variable is from.
     """
-    reading = read(environ, config_dirs)
-    if reading.problems:
-        raise SettingsError(reading.problems)
+    reading = read(environ, config_dirs, origins or {})
+    problems = (*spoilt_variables(environ), *reading.problems, *_too_many_slots(reading))
+    if problems:
+        raise SettingsError(problems)
     values = {_FIELDS.get(key, key): value for key, value in reading.values.items()}
     values |= {key: values[key] or "" for key in _UNSET_IS_EMPTY}
     values["registries"] = tuple(RegistryCredentials(*login) for login in values["registries"])
@@ -159,7 +177,30 @@ def load(environ: Mapping[str, str], *, config_dirs: Sequence[Path] | None = Non
     settings = Settings(**values)
     sources = {_FIELDS.get(key, key): source for key, source in reading.sources.items()}
     names = (*unknown_names(environ, reading.file_keys), *ignored_variables(environ))
-    return Loaded(settings, sources, (*names, *_risks(settings)))
+    warnings = (*reading.warnings, *names, *_slot_warnings(settings), *_risks(settings))
+    return Loaded(settings, sources, warnings)
+
+
+def _too_many_slots(reading: Reading) -> Iterator[str]:
+    count = reading.values["cpu_override"]
+    if count is None or reading.values["gpu_enabled"]:
+        return
+    if problem := capacity.problem(count):
+        yield f"{reading.sources['cpu_override']}={count}: {problem}, for example {_CPU_COUNT}=4"
+
+
+def _slot_warnings(settings: Settings) -> Iterator[str]:
+    """Yield what there is to say of the number of tasks at a time."""
+    count = settings.cpu_override
+    if settings.gpu_enabled:
+        if count is not None:
+            yield f"{_CPU_COUNT} has no effect with a GPU: the worker computes one task at a time"
+        return
+    slots = machine.slots(count, settings.gpu_enabled)
+    if problem := capacity.problem(slots) if count is None else "":
+        yield f"{slots} tasks at a time, as {_CPU_COUNT} is not set: {problem}; set it"
+    if many := capacity.many_for(machine.usable_cpus(), slots):
+        yield f"{_CPU_COUNT}: {many}"
 
 
 def _risks(settings: Settings) -> Iterator[str]:
@@ -193,4 +234,4 @@ def _shown(name: str, value: object) -> str:
     if isinstance(value, tuple | frozenset):
         items = value if isinstance(value, tuple) else sorted(value)
         return ", ".join(_shown(name, item) for item in items)
-    return masked(str(value), secret=name == "wallet_password")
+    return HIDDEN if name == "wallet_password" else masked(str(value))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 _DOCKER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
@@ -28,6 +28,9 @@ _ISO_DURATION = re.compile(
 _UNIT_S = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE = re.compile(r"([0-9]+)([bkmg]?)")
 _GPUS = re.compile(r"all|[0-9A-Za-z-]+(?:,[0-9A-Za-z-]+)*")
+_NOT_IN_ADDRESSES = re.compile(r"[\s\x00-\x20\x7f-\x9f\"<>\\`]")
+_HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
+_HTTP = ("http", "https")
 _TRUE = frozenset(("true", "on", "yes", "1"))
 _FALSE = frozenset(("false", "off", "no", "0"))
 _LEVELS = {
@@ -113,20 +116,45 @@ def parse_size_bytes(text: str) -> int:
     return int(match[1]) << {"": 0, "b": 0, "k": 10, "m": 20, "g": 30}[match[2]]
 
 
-def parse_url(text: str) -> str:
-    """Read an http or https URL with a host; the trailing slash is dropped."""
+def _split_address(text: str, schemes: tuple[str, ...]) -> SplitResult:
+    """Split an address of one of these schemes; one without a path alone must have a host."""
+    # urlsplit drops tabs and line ends before it looks, and would check another text.
+    if _NOT_IN_ADDRESSES.search(text):
+        raise ValueError(text)
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or " " in text:
+    if parts.scheme not in schemes:
         raise ValueError(text)
     _ = parts.port  # raises ValueError when it is no port
-    if parts.query or parts.fragment or parts.netloc.endswith(":"):
+    if parts.netloc.endswith(":"):
+        raise ValueError(text)
+    return parts
+
+
+def _is_host(name: str | None) -> bool:
+    """Whether a request can be made to a host of this name, or address."""
+    if not name:
+        return False
+    if not name.isascii():
+        try:
+            name = name.encode("idna").decode()
+        except UnicodeError:
+            return False
+    return ":" in name or _HOST.fullmatch(name) is not None
+
+
+def parse_url(text: str) -> str:
+    """Read an http or https URL with a host; the trailing slash is dropped."""
+    parts = _split_address(text, _HTTP)
+    if not _is_host(parts.hostname) or "?" in text or "#" in text:
         raise ValueError(text)
     return text.rstrip("/")
 
 
 def parse_node_url(text: str) -> str:
     """Read the URL of a JSON-RPC node: as above, a query (often an API key) is allowed."""
-    parse_url(text.partition("?")[0])
+    parts = _split_address(text, _HTTP)
+    if not _is_host(parts.hostname) or "#" in text:
+        raise ValueError(text)
     return text
 
 
@@ -140,12 +168,9 @@ def parse_url_list(text: str) -> tuple[str, ...]:
 
 def parse_docker_host(text: str) -> str:
     """Read the address of a Docker engine, as DOCKER_HOST takes it."""
-    parts = urlsplit(text)
-    if parts.scheme not in ("unix", "tcp", "http", "https", "ssh"):
+    parts = _split_address(text, ("unix", "tcp", "http", "https", "ssh"))
+    if not (parts.path if parts.scheme == "unix" else _is_host(parts.hostname)):
         raise ValueError(text)
-    if not (parts.path if parts.scheme == "unix" else parts.hostname):
-        raise ValueError(text)
-    _ = parts.port
     return text
 
 

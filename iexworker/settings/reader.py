@@ -7,8 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from iexworker.settings import parsers
-from iexworker.settings.sources import DEFAULT_ENVIRONMENT, Found, Layers, masked, read_files
+from iexworker.settings import parsers, texts
+from iexworker.settings.sources import (
+    DEFAULT_ENVIRONMENT,
+    Found,
+    Layers,
+    masked,
+    read_files,
+    shown,
+)
 from iexworker.settings.table import TABLE, Setting, listed_registry_entries, registry_entries
 
 DEFAULT_CONFIG_DIR = Path("/etc/iexworker")
@@ -23,11 +30,15 @@ _OWN_REGISTRY = re.compile(
 )
 
 
+_NO_ORIGINS: Mapping[str, str] = {}
+
+
 class Reading:
     """What one look at all layers gave: `values` by key, usable when there is no problem."""
 
     def __init__(self, layers: Layers, problems: list[str]) -> None:
         self.problems = problems
+        self.warnings: list[str] = []
         self.values: dict[str, Any] = {}
         self.sources: dict[str, str] = {}
         self.file_keys = layers.files
@@ -48,19 +59,31 @@ class Reading:
     def _value(self, entry: Setting) -> Any:  # noqa: ANN401 - as many types as there are settings
         found = self._found[entry.key]
         text = found.text if found else entry.default
-        if not text:
+        if not text or (found and found.spoilt):
             return None
+        name = found.source if found else entry.shown_variable
         try:
-            return entry.kind.parse(text)
+            value = entry.kind.parse(text)
+            if entry.kind is parsers.DURATION:
+                self._look_at_unit(entry, name, text, value)
+            return value
         except ValueError:
-            name = found.source if found else entry.shown_variable
             self._expected(
                 name,
-                masked(text, secret=entry.secret),
+                shown(text, entry),
                 entry.kind.expected,
                 f"{entry.shown_variable}={entry.example or entry.default}",
             )
             return None
+
+    def _look_at_unit(self, entry: Setting, name: str, text: str, value_s: float) -> None:
+        """Say how a bare number was read, where it was hardly meant so."""
+        number = text.removeprefix("+")
+        if number.isdigit() and value_s < 1:
+            self.warnings.append(
+                f"{name}={text}: read as {value_s * 1000:.0f} ms, as a number without a unit is by "
+                f"the Java worker; {entry.shown_variable}={number}s is {number} s"
+            )
 
     def _expected(self, name: str, shown: str, expected: str, example: str) -> None:
         self.problems.append(f"{name}={shown}: expected {expected}, for example {example}")
@@ -70,6 +93,8 @@ class Reading:
         for key in _CORE_PARTS:
             del self.sources[key]
         found = [item for key in _CORE_PARTS if (item := self._found[key])]
+        if None in parts:
+            return  # told already
         url = self._found["core_url"]
         if url and all(url.rank <= item.rank for item in found):
             return
@@ -97,6 +122,8 @@ class Reading:
                 item.text if item else entry.default
                 for item, entry in zip(found, entries, strict=True)
             )
+            if any(item.spoilt for item in found if item):
+                continue
             if not (address.strip() and username.strip()):
                 continue
             if not password.strip():
@@ -141,19 +168,24 @@ class Reading:
     def _choose_log_level(self) -> None:
         levels = {}
         for name, text in self._layers.environ.items():
-            if not text or not name.startswith("LOGGING_LEVEL_"):
+            if not text or not name.startswith("LOGGING_LEVEL_") or texts.fault(text):
                 continue
             try:
                 levels[name.removeprefix("LOGGING_LEVEL_")] = parsers.parse_level(text)
             except ValueError:
-                self._expected(name, masked(text), parsers.LEVEL.expected, f"{name}=INFO")
+                source = self._layers.source(name)
+                self._expected(source, masked(text), parsers.LEVEL.expected, f"{name}=INFO")
         logger = next((logger for logger in _LOGGERS if logger in levels), None)
         if logger:
             self.values["log_level"] = levels[logger]
-            self.sources["log_level"] = f"LOGGING_LEVEL_{logger}"
+            self.sources["log_level"] = self._layers.source(f"LOGGING_LEVEL_{logger}")
 
 
-def read(environ: Mapping[str, str], config_dirs: Sequence[Path] | None) -> Reading:
+def read(
+    environ: Mapping[str, str],
+    config_dirs: Sequence[Path] | None,
+    origins: Mapping[str, str] = _NO_ORIGINS,
+) -> Reading:
     """Look at all layers once; what is wrong is in the reading's `problems`."""
     problems: list[str] = []
     files = read_files(
@@ -161,14 +193,14 @@ def read(environ: Mapping[str, str], config_dirs: Sequence[Path] | None) -> Read
         environ.get("IEXWORKER_ENV") or DEFAULT_ENVIRONMENT,
         problems,
     )
-    return Reading(Layers(environ, files, problems), problems)
+    return Reading(Layers(environ, files, problems, origins), problems)
 
 
 def _directories(
     environ: Mapping[str, str], config_dirs: Sequence[Path] | None, problems: list[str]
 ) -> Sequence[Path]:
     named = environ.get("IEXWORKER_CONFIG_DIR", "")
-    if config_dirs is None and not named:
+    if config_dirs is None and (not named or texts.fault(named)):
         return [DEFAULT_CONFIG_DIR]
     directories = [Path(named)] if config_dirs is None else config_dirs
     problems.extend(

@@ -24,7 +24,7 @@ def test_a_count_whose_slots_do_not_fit_the_machine_is_refused_with_both_numbers
     assert done.returncode == 78
     (told,) = [line for line in done.stderr.splitlines() if COUNT in line]
     assert told.strip().startswith(f"{COUNT}={HUGE}: expected at most ")
-    assert "GiB of memory" in told
+    assert f"since {HUGE} slots take" in told
     assert not (tmp_path / "base").exists()
 
 
@@ -38,7 +38,7 @@ def test_a_count_whose_slots_do_not_fit_the_descriptors_is_refused_with_both_num
     )
     assert done.returncode == 78
     assert f"{COUNT}=40: expected at most " in done.stderr
-    assert "300 descriptors" in done.stderr
+    assert "may have 300" in done.stderr
 
 
 def test_a_count_whose_slots_do_not_fit_the_processes_is_refused_with_both_numbers(

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from iexworker.settings.sources import masked, read_files
+from iexworker.settings.sources import masked, read_files, shown
+from iexworker.settings.table import registry_entries
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_of_two_folders_the_later_wins_for_the_same_file_name(tmp_path: Path) ->
 
 def test_credentials_inside_of_a_url_are_hidden() -> None:
     assert masked("http://me:secret@host/a@b") == "http://***@host/a@b"
-    assert masked("anything", secret=True) == "***"
+    assert shown("anything", registry_entries(0)[2]) == "***"
 
 
 def test_a_value_is_shown_on_one_line_that_any_terminal_can_print() -> None:
