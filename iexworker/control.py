@@ -185,6 +185,8 @@ def ask(root: Path, verb: str, timeout_s: float = 5.0) -> dict[str, Any]:
             ) from error
         except (OSError, ValueError) as error:
             raise WorkerError(f"the worker in {root} does not answer: {error}") from error
-    if not isinstance(answer, dict) or "error" in answer:
-        raise WorkerError(f"the worker in {root} refuses: {answer}")
+    if not isinstance(answer, dict):
+        raise WorkerError(f"the worker in {root} does not answer: {answer!r:.80}")
+    if "error" in answer:
+        raise WorkerError(f"the worker in {root} refuses: {answer['error']}")
     return answer

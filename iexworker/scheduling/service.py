@@ -18,6 +18,7 @@ from iexworker.errors import ChainError
 from iexworker.outbox.gas import PriceRule
 from iexworker.recovery.recovery import why_incomplete
 from iexworker.retry import patiently, until_it_works
+from iexworker.scheduling.open_tasks import rows
 from iexworker.scheduling.task_loop import Parts, TaskLoop
 from iexworker.shared.channels import Outcome
 from iexworker.task.journal import JOURNAL_NAME
@@ -82,7 +83,11 @@ class Service:
             self._tasks.show()
             return
         at_risk = sum(item.at_risk for item in self._kept)
-        self._parts.facts.set(tasks_open=len(self._kept), stake_at_risk=at_risk)
+        self._parts.facts.set(
+            tasks_open=len(self._kept),
+            open_tasks=rows(self._kept, lambda _task_id: None),
+            stake_at_risk=at_risk,
+        )
 
     async def _open_gateway(self, terms: Terms, gateway_class: type[ChainGateway]) -> ChainGateway:
         settings = self._parts.settings

@@ -17,6 +17,7 @@ from iexworker.scheduling.collaborators import Collaborators
 from iexworker.scheduling.containers import Sweeper
 from iexworker.scheduling.demand import Demand, Market
 from iexworker.scheduling.effects import EffectExecutor
+from iexworker.scheduling.open_tasks import rows
 from iexworker.scheduling.probes import ChainProbe, StakeProbe
 from iexworker.scheduling.runner import Runner
 from iexworker.scheduling.scheduler_queries import SchedulerQueries
@@ -115,6 +116,7 @@ class TaskLoop:
         tally = self._gateway.tally
         self._parts.facts.set(
             tasks_open=len(replicates),
+            open_tasks=rows(replicates, self.effects.reveal_deadline_s),
             stake_at_risk=len(at_risk),
             nearest_reveal_deadline_s=min(self._reveal_deadlines_s(at_risk), default=None),
             journal_errors=self._journal_errors,

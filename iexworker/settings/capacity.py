@@ -87,6 +87,11 @@ def rooms(root: Path = Path("/")) -> Iterator[Room]:
     yield Room(machine.host_process_limit(root), _OTHER_TASKS, _TASKS_ON_THE_HOST, words)
 
 
+def most(root: Path = Path("/")) -> int:
+    """Return how many slots fit."""
+    return min(room.most for room in rooms(root))
+
+
 def problem(slots: int, root: Path = Path("/")) -> str:
     """Say how many slots fit, and why not so many; empty when they do."""
     tightest = min(rooms(root), key=lambda room: room.most)

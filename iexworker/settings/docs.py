@@ -26,14 +26,24 @@ Every setting has a key. Its value is looked for here, the first place that has 
 5. the default.
 
 A variable that is set but empty counts as unset. Texts are taken as they are: no quotes are
-removed, nothing is expanded. In the files the keys stand in a section, `[default]` or the one that
-`IEXWORKER_ENV` names (`production` unless set), which wins; put addresses and passwords in quotes.
-`iexworker config` shows every value and the place that it came from.
+removed, nothing is expanded. So a text that begins or ends with a quote, or has a character that
+cannot be seen (the CR of Windows line ends, a byte order mark), is an error, and so is a path with
+`~` or `$` to be expanded; a password alone is taken to the letter, as long as it is one line.
+
+Variables may also come from `--env-file FILE`, which is read as systemd reads `EnvironmentFile=`
+and wins over the environment. `iexworker reload` reads it and the files below again
+(docs/operators.md).
+
+In the files the keys stand in a section, `[default]` or the one that `IEXWORKER_ENV` names
+(`production` unless set), which wins; put addresses and passwords in quotes. `iexworker config`
+shows every value and the place that it came from; passwords are hidden, and so are keys in
+addresses: `https://***@node.example/v3/***?token=***`.
 
 Types: a boolean is `true`, `on`, `yes`, `1` or `false`, `off`, `no`, `0` in any letter case; an
 integer is decimal, or hexadecimal after `0x` or `#`; a duration is ISO-8601 (`PT5M`) or a number
-with `ns`, `us`, `ms`, `s`, `m`, `h` or `d` (`5m`; without a unit: milliseconds); a float is kept in
-single precision, as the Java worker does.
+with `ns`, `us`, `ms`, `s`, `m`, `h` or `d` (`5m`; without a unit: milliseconds, as the Java worker
+reads it, with a warning below a second); a float is kept in single precision, as the Java worker
+does.
 """
 
 _REGISTRIES = """

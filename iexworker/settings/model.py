@@ -186,7 +186,9 @@ def _too_many_slots(reading: Reading) -> Iterator[str]:
     if count is None or reading.values["gpu_enabled"]:
         return
     if problem := capacity.problem(count):
-        yield f"{reading.sources['cpu_override']}={count}: {problem}, for example {_CPU_COUNT}=4"
+        example = max(1, min(4, capacity.most()))
+        source = reading.sources["cpu_override"]
+        yield f"{source}={count}: {problem}, for example {_CPU_COUNT}={example}"
 
 
 def _slot_warnings(settings: Settings) -> Iterator[str]:

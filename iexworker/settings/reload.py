@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from iexworker.errors import SettingsError
-from iexworker.settings.model import Settings
+from iexworker.settings.model import Loaded, Settings
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +26,12 @@ FIXED = frozenset(
         "port",
         "listen_address",
         "window_size",
-        "shutdown_grace_s",
     }
 )
 """Settings that locks, slots, the port or shared memory were made from."""
+
+OF_THE_PARENT = frozenset({"shutdown_grace_s"})
+"""Settings that no other process reads."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,9 +40,25 @@ class Change:
 
     settings: Settings
     """The settings from now on; what needs a restart is as it was."""
-    taken: tuple[str, ...]
-    refused: tuple[str, ...]
+    taken: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
     """Changed, but for a restart only."""
+    problems: tuple[str, ...] = ()
+    """Why nothing was taken."""
+    notes: tuple[str, ...] = ()
+    """What else the operator should hear."""
+
+    @property
+    def renews(self) -> bool:
+        """Whether processes have to be born again."""
+        return not OF_THE_PARENT.issuperset(self.taken)
+
+    def lines(self) -> list[str]:
+        """Return what was done, as an operator reads it."""
+        found = [f"taken: {', '.join(self.taken) or 'nothing has changed'}"]
+        if self.refused:
+            found.append(f"waits for a restart: {', '.join(self.refused)}")
+        return [*found, *self.notes]
 
 
 def compare(old: Settings, new: Settings) -> Change:
@@ -52,16 +70,23 @@ def compare(old: Settings, new: Settings) -> Change:
     return Change(merged, taken, tuple(name for name in changed if name in FIXED))
 
 
-def read_again(settings: Settings, read: Callable[[], Settings]) -> Change:
-    """Read the settings a second time, and say what is taken and what waits for a restart."""
+def read_again(settings: Settings, told: Collection[str], read: Callable[[], Loaded]) -> Change:
+    """Read the settings a second time, and say what is taken and what waits for a restart.
+
+    `settings` are those in use, the password with them; `told` are warnings that were heard.
+    """
     try:
-        # The password is where the others are not: in the secrets of `scheduling`.
-        change = compare(settings, dataclasses.replace(read(), wallet_password=""))
+        loaded = read()
     except SettingsError as error:
         for problem in error.problems:
             log.error("settings not taken", extra={"reason": problem})
-        return Change(settings, (), ())
+        return Change(settings, problems=error.problems)
+    change = compare(settings, loaded.settings)
+    warnings = [text for text in loaded.warnings if text not in told]
+    change = dataclasses.replace(change, notes=(*loaded.notes, *warnings))
     log.info("settings read again", extra={"taken": ", ".join(change.taken) or "none has changed"})
     for name in change.refused:
         log.warning("setting waits for a restart", extra={"setting": name})
+    for note in change.notes:
+        log.warning("setting to look at", extra={"reason": note})
     return change

@@ -112,7 +112,8 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
               help="Root of the task folders; the same path on the Docker host."),
         Setting("cpu_override", integer(1, _INT32), "",
               variable="IEXEC_WORKER_OVERRIDE_AVAILABLE_CPU_COUNT", example="4",
-              help="CPUs to register, each a task at a time; unset: all but one."),
+              help="CPUs to register, each a task at a time; unset: all but one. No more than "
+                   "memory, processes and descriptors are enough for; no effect with a GPU."),
         Setting("gpu_enabled", BOOLEAN, "false",
               variable="IEXEC_WORKER_GPU_ENABLED", example="true",
               help="Register a GPU; the worker then computes one task at a time."),

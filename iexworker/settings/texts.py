@@ -36,8 +36,8 @@ def fault(text: str, where: str = ENV_FILE) -> str:
         if unseen is not None:
             return _of_character(unseen, where)
     if text and (text[0] in _QUOTES or text[-1] in _QUOTES):
-        docker = " that Docker reads (--env-file)" if where == ENV_FILE else ""
-        return f"its quotes count as part of it: {where}{docker} has none around this value"
+        docker = " (Docker's --env-file keeps them)" if where == ENV_FILE else ""
+        return f"its quotes count as part of it{docker}: write it without quotes in {where}"
     return ""
 
 

@@ -33,8 +33,11 @@ class Facts:
     """When every process had said that it is ready."""
     stopping: bool = _by(SUPERVISOR, False)
     """An orderly stop is under way."""
+    stopping_until_s: float | None = _by(SUPERVISOR)
+    """When what is left of it is ended."""
     paused: bool = _by(SUPERVISOR, False)
     """The operator wants no new task asked for; those under way go on."""
+    paused_since_s: float | None = _by(SUPERVISOR)
     restarts: Mapping[str, int] = _by(SUPERVISOR, empty=True)
     """Role -> how often its process was started again."""
 
@@ -80,6 +83,8 @@ class Facts:
     """Why the declared GPU cannot be used."""
     tasks_open: int | None = _by(SCHEDULING)
     """Tasks of the journal that are not purged; None until the journal was read."""
+    open_tasks: Mapping[str, Mapping[str, Any]] = _by(SCHEDULING, empty=True)
+    """The most urgent of them by id, as scheduling/open_tasks.py describes them."""
     stake_at_risk: int | None = _by(SCHEDULING)
     """Tasks contributed and not yet revealed; None until the journal was read."""
     nearest_reveal_deadline_s: float | None = _by(SCHEDULING)

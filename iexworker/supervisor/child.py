@@ -17,7 +17,7 @@ from setproctitle import setproctitle
 
 from iexworker import logs
 from iexworker.errors import EXIT_INTERNAL, WorkerError
-from iexworker.procs.context import SCHEDULING, Context
+from iexworker.procs.context import SCHEDULING, SLOT_PREFIX, Context
 from iexworker.shared.board import State
 from iexworker.shared.channels import Channel
 from iexworker.supervisor.restart import RestartPolicy
@@ -30,6 +30,7 @@ RunOf = Callable[[str], Run]
 
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _DEFAULT = (signal.SIGCHLD,)
+_SHARED_BY_MANY = ("asyncio", "docker", "iexworker.core.client", "iexworker.shared.handoff")
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _libc = ctypes.CDLL(None, use_errno=True)
 _fork = multiprocessing.get_context("fork")
@@ -41,6 +42,17 @@ def import_run(role: str) -> Run:
     """Return `iexworker.procs.<kind>.run`; the kind of `compute-0` is `compute`."""
     run: Run = importlib.import_module(f"iexworker.procs.{role.partition('-')[0]}").run
     return run
+
+
+def preload(role: str) -> None:
+    """Import, in the parent, what the process to be forked shares with others of its tree.
+
+    Each would otherwise import it for itself, in time and in memory.
+    """
+    for shared in _SHARED_BY_MANY:
+        importlib.import_module(shared)
+    if role.startswith(SLOT_PREFIX):
+        importlib.import_module("iexworker.procs.compute")
 
 
 class Child:
@@ -59,6 +71,8 @@ class Child:
         self.due_at: float | None = 0.0
         """Monotonic instant of the next fork, None while the process lives or is not wanted."""
         self.restarts = 0
+        self.stale = False
+        """Born with other settings than those of now."""
         self.renewing = False
         """Killed by us, to be born again with other settings."""
 
@@ -80,6 +94,7 @@ class Child:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self.ready = False
+        self.stale = False
         self.due_at = None
         self.born_at = now
 
@@ -96,7 +111,7 @@ class Child:
 
     def renew(self) -> None:
         """Replace the living process: whatever it does, its successor goes on with it."""
-        if self.pid is not None:
+        if self.pid is not None and not self.renewing:
             self.renewing = True
             self.send_signal(signal.SIGKILL)
 

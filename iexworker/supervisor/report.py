@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import asdict
 
 from iexworker import __version__
+from iexworker.shared.facts import Facts
 from iexworker.supervisor.status import Report
 from iexworker.web.health import Status, examine
 from iexworker.web.worker_view import Source
@@ -22,6 +23,7 @@ def report(source: Source, ready_roles: Collection[str], pid: int) -> Report:
         "worker": __version__,
         "pid": pid,
         "now_s": source.clock(),
+        "state": _state(facts, ready=health.readiness is Status.UP),
         "ready": health.readiness is Status.UP,
         "problems": health.reasons(),
         "processes": [
@@ -34,3 +36,12 @@ def report(source: Source, ready_roles: Collection[str], pid: int) -> Report:
         ],
         "facts": asdict(facts),
     }
+
+
+def _state(facts: Facts, *, ready: bool) -> str:
+    """Return the one word for the worker: a pause or a stop is no lack of readiness."""
+    if facts.stopping:
+        return "stopping"
+    if facts.paused:
+        return "paused"
+    return "ready" if ready else "not ready"

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
+
+from iexworker.shared.spans import ago, span
+from iexworker.supervisor import stop_words
 
 Report = Mapping[str, Any]
 """What report.py makes."""
@@ -21,10 +25,25 @@ def headline(report: Report) -> str:
     facts = report["facts"]
     slots = [item for item in report["processes"] if item["role"].startswith("compute-")]
     busy = sum(item["state"] == "busy" for item in slots)
-    why = "; ".join(report["problems"].values())
-    state = "ready" if report["ready"] else f"not ready: {why}"
     risk = f", {facts['stake_at_risk']} at stake" if facts["stake_at_risk"] else ""
-    return f"{state}; {busy} of {len(slots)} slots busy{risk}"
+    return f"{_state(report)}; {busy} of {len(slots)} slots busy{risk}"
+
+
+def _state(report: Report) -> str:
+    facts = report["facts"]
+    if facts["stopping"]:
+        until = datetime.fromtimestamp(facts["stopping_until_s"] or report["now_s"], UTC)
+        return f"stopping until {until:%H:%M:%S} UTC at the latest, {stop_words.waits_for(facts)}"
+    return readiness(report)
+
+
+def readiness(report: Report) -> str:
+    """Return whether the worker takes work, and why not."""
+    others = "; ".join(text for part, text in report["problems"].items() if part != "worker")
+    if report["facts"]["paused"]:
+        return _with("paused and not ready", others) if others else "paused"
+    why = "; ".join(report["problems"].values())
+    return "ready" if report["ready"] else f"not ready: {why}"
 
 
 def exit_code(report: Report) -> int:
@@ -37,14 +56,15 @@ def render(report: Report) -> str:
     now, facts = report["now_s"], report["facts"]
     lines = [
         f"iexworker {report['worker']}, pid {report['pid']}, "
-        f"started {_ago(facts['started_s'], now)}: {'ready' if report['ready'] else 'NOT READY'}",
+        f"started {ago(facts['started_s'], now)}: {_headline_state(report)}",
         *(f"  - {part}: {reason}" for part, reason in report["problems"].items()),
         f"wallet     {facts['wallet'] or 'not known yet'}",
         f"scheduler  profile {facts['profile'] or 'not known yet'}, "
-        f"last ping answered {_ago(facts['last_ping_s'], now)}",
-        f"chain      block {facts['last_block'] or '?'}, seen {_ago(facts['last_block_s'], now)}",
-        f"demand     {_with(_ago(facts['last_demand_s'], now), facts['demand_text'])}",
+        f"last ping answered {ago(facts['last_ping_s'], now)}",
+        f"chain      block {facts['last_block'] or '?'}, seen {ago(facts['last_block_s'], now)}",
+        f"demand     {_with(ago(facts['last_demand_s'], now), facts['demand_text'])}",
         f"stake      {_stake(facts, now)}",
+        *_tasks(facts, now),
         "",
         f"{'PROCESS':<12}{'PID':>8}  {'STATE':<10}{'SINCE':<12}{'RESTARTS':>8}  WHAT",
     ]
@@ -52,9 +72,27 @@ def render(report: Report) -> str:
     return "\n".join(lines)
 
 
+def _headline_state(report: Report) -> str:
+    facts = report["facts"]
+    if facts["stopping"]:
+        left_s = (facts["stopping_until_s"] or report["now_s"]) - report["now_s"]
+        return f"STOPPING, at most {span(left_s)} left; it {stop_words.waits_for(facts)}"
+    if facts["paused"]:
+        return "PAUSED, and not ready" if set(report["problems"]) - {"worker"} else "PAUSED"
+    return "ready" if report["ready"] else "NOT READY"
+
+
+def _tasks(facts: Mapping[str, Any], now: float) -> list[str]:
+    """Return the open tasks: while stopping with what becomes of them, else with what they do."""
+    if facts["stopping"]:
+        lines = stop_words.task_lines(facts, now)
+        return [f"task       {line}" for line in lines] + [stop_words.second_signal(facts, now)]
+    return [f"task       {task} {row['doing']}" for task, row in facts["open_tasks"].items()]
+
+
 def _row(process: Mapping[str, Any], now: float) -> str:
     what = " ".join(process[key] for key in ("step", "task", "text") if process[key])
-    since = _ago(process["since_s"] or None, now)
+    since = ago(process["since_s"] or None, now)
     return (
         f"{process['role']:<12}{process['pid'] or '-':>8}  {process['state']:<10}{since:<12}"
         f"{process['restarts']:>8}  {what}"
@@ -71,21 +109,3 @@ def _stake(facts: Mapping[str, Any], now: float) -> str:
     return (
         text if deadline is None else f"{text}, nearest reveal deadline in {span(deadline - now)}"
     )
-
-
-def _ago(instant: float | None, now: float) -> str:
-    return "never" if instant is None else f"{span(now - instant)} ago"
-
-
-def span(seconds: float) -> str:
-    """Return a time span in its two largest units: `4 s`, `3 m 20 s`, `2 h 5 m`, `3 d 4 h`."""
-    left = int(max(seconds, 0))
-    parts = [
-        (left // 86400, "d"),
-        (left // 3600 % 24, "h"),
-        (left // 60 % 60, "m"),
-        (left % 60, "s"),
-    ]
-    while len(parts) > 1 and parts[0][0] == 0:
-        parts.pop(0)
-    return " ".join(f"{number} {unit}" for number, unit in parts[:2])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import logging
 import os
 import queue
@@ -17,19 +16,18 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Mapping, MutableMapping
 from dataclasses import replace
 
 from setproctitle import setproctitle
 
 from iexworker import logs, machine
-from iexworker.control import Answer, ControlServer
+from iexworker.control import ControlServer
 from iexworker.errors import EXIT_INTERNAL, EXIT_OK
 from iexworker.locks import PATIENCE_S, Locks
 from iexworker.procs.context import (
     HEARTBEAT,
     SCHEDULING,
-    SLOT_PREFIX,
     SUPERVISOR,
     WALLET_PASSWORD,
     Channels,
@@ -38,13 +36,16 @@ from iexworker.procs.context import (
     roles,
 )
 from iexworker.secrets import Secrets
-from iexworker.settings.model import Settings
-from iexworker.settings.reload import read_again
+from iexworker.settings.capacity import ask_for_descriptors
+from iexworker.settings.model import Loaded, Settings
+from iexworker.settings.reload import Change, read_again
 from iexworker.shared.board import Board, State
 from iexworker.shared.channels import Ready
 from iexworker.shared.ring import Ring
-from iexworker.supervisor import status
-from iexworker.supervisor.child import Child, RunOf, how_it_ended, import_run
+from iexworker.supervisor import status, stop_words
+from iexworker.supervisor.child import Child, RunOf, how_it_ended, import_run, preload
+from iexworker.supervisor.orders import Orders
+from iexworker.supervisor.pause import Pause
 from iexworker.supervisor.report import report
 from iexworker.supervisor.restart import GiveUp
 from iexworker.supervisor.shutdown import Shutdown
@@ -60,21 +61,9 @@ SLOTS_AFTER_S = 0.5
 needs the machine's few cores until then."""
 
 _TURN_S = 1.0
-_SHARED_BY_MANY = ("asyncio", "docker", "iexworker.core.client", "iexworker.shared.handoff")
 _WATCHED = (HEARTBEAT, SCHEDULING)
 
 log = logging.getLogger(__name__)
-
-
-def preload(role: str) -> None:
-    """Import, in the parent, what the process to be forked shares with others of its tree.
-
-    Each would otherwise import it for itself, in time and in memory.
-    """
-    for shared in _SHARED_BY_MANY:
-        importlib.import_module(shared)
-    if role.startswith(SLOT_PREFIX):
-        importlib.import_module("iexworker.procs.compute")
 
 
 class Supervisor:
@@ -86,7 +75,8 @@ class Supervisor:
         environ: MutableMapping[str, str],
         *,
         fail_fast: bool = False,
-        reload: Callable[[], Settings] | None = None,
+        reload: Callable[[], Loaded] | None = None,
+        told: Collection[str] = (),
         hidden: Secrets | None = None,
         run_of: RunOf = import_run,
         preload: Callable[[str], None] = preload,
@@ -99,7 +89,8 @@ class Supervisor:
         self._secrets = Secrets({WALLET_PASSWORD: settings.wallet_password})
         self._notifier = Notifier.take(environ)
         self._fail_fast = fail_fast
-        self._reload = reload or (lambda: settings)
+        self._reload = reload or (lambda: Loaded(settings, {}, ()))
+        self._told = told
         self._hidden = hidden
         self._run_of = run_of
         self._preload = preload
@@ -120,6 +111,7 @@ class Supervisor:
         self._locks.hold(self._settings.root, self._settings.wallet_path, self._patience_s)
         # A core file would hold the wallet's key.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        ask_for_descriptors(len(self._slots))
         self._open()
         try:
             return self._loop()
@@ -138,31 +130,38 @@ class Supervisor:
             role: Child(role, self._slots.get(role), fail_fast=self._fail_fast)
             for role in self._names
         }
-        logs.setup(
-            SUPERVISOR,
-            self._settings.log_level,
-            as_json=self._settings.log_json,
-            count=self._entry.count_event,
-        )
+        self._set_up_log()
         self._board.facts.set(started_s=self._started_s)
+        self._pausing = Pause(self._settings.root, self._board.facts)
+        self._pausing.recall()
         self._entry.write(state=State.STARTING)
         setproctitle(f"iexworker: {SUPERVISOR}")
         self._selector = selectors.DefaultSelector()
         self._signals = SignalQueue()
         self._selector.register(self._signals, selectors.EVENT_READ, self._on_signals)
-        verbs: Mapping[str, Answer] = {
-            "status": self._status,
-            "drain": self._drain,
-            "pause": lambda: self._pause_demand(True),
-            "resume": lambda: self._pause_demand(False),
-        }
-        self._control = ControlServer(self._settings.root, self._selector, verbs)
+        orders = Orders(
+            self._board.facts,
+            self._pausing,
+            self._status,
+            lambda: self._stop_in_order({"by": "drain"}),
+            self._read_settings_again,
+            lambda: self._settings.shutdown_grace_s,
+        )
+        self._control = ControlServer(self._settings.root, self._selector, orders.verbs())
         for child in self._children.values():
             self._selector.register(
                 child.reports, selectors.EVENT_READ, lambda _events, child=child: self._hear(child)
             )
         if (asked := self._locks.address_socket) is not None:
             self._selector.register(asked, selectors.EVENT_READ, lambda _events: _hang_up(asked))
+
+    def _set_up_log(self) -> None:
+        logs.setup(
+            SUPERVISOR,
+            self._settings.log_level,
+            as_json=self._settings.log_json,
+            count=self._entry.count_event,
+        )
 
     def _release(self) -> None:
         """Close, in a child, what belongs to the parent."""
@@ -190,6 +189,7 @@ class Supervisor:
             self._children[role].due_at = time.monotonic() + self._slots_after_s
         while True:
             now = time.monotonic()
+            self._renew_stale()
             self._start_due(now)
             if self._shutdown is not None and self._shutdown.step(now):
                 return self._leave()
@@ -300,20 +300,29 @@ class Supervisor:
         for number in self._signals.read():
             if number in (signal.SIGTERM, signal.SIGINT):
                 self._on_stop(number)
-            elif number == signal.SIGHUP:
+            elif number == signal.SIGHUP and self._shutdown is None:
                 self._read_settings_again()
 
-    def _read_settings_again(self) -> None:
-        """Take up what can be taken up, and say what waits for a restart."""
-        if self._shutdown is not None:
-            return
-        change = read_again(self._settings, self._reload)
-        self._settings = change.settings
-        busy = [role for role in self._slots if self._busy(role)]
-        if busy and change.taken:
-            log.info("slots take the settings when they are born again", extra={"slots": busy})
-        for child in self._children.values() if change.taken else ():
-            if child.role not in busy:
+    def _read_settings_again(self) -> tuple[Change, list[str]]:
+        """Take up what can be taken up; return it, and the slots that take it up later."""
+        in_use = replace(self._settings, wallet_password=self._secrets.get(WALLET_PASSWORD))
+        change = read_again(in_use, self._told, self._reload)
+        self._settings = replace(change.settings, wallet_password="")
+        if not change.taken:
+            return change, []
+        self._set_up_log()
+        for child in self._children.values():
+            child.stale = change.renews
+        busy = [role for role in self._slots if change.renews and self._busy(role)]
+        if busy:
+            log.info("slots take the settings when their task is over", extra={"slots": busy})
+        self._renew_stale()
+        return change, busy
+
+    def _renew_stale(self) -> None:
+        """Replace the processes that have other settings, each when it has no task in hand."""
+        for child in self._children.values():
+            if child.stale and self._shutdown is None and not self._busy(child.role):
                 child.renew()
 
     def _busy(self, role: str) -> bool:
@@ -321,31 +330,24 @@ class Supervisor:
 
     def _on_stop(self, number: signal.Signals) -> None:
         if self._shutdown is None:
-            log.info("stop asked for", extra={"signal": number.name})
-            self._stop(EXIT_OK)
+            self._stop_in_order({"signal": number.name})
             return
         log.warning("stop asked for again: leaving at once", extra={"signal": number.name})
         self._exit_code = 128 + number
         self._kill_all()
 
-    def _drain(self) -> Mapping[str, object]:
-        """Begin the stop that SIGTERM begins; the answer says how long it may take."""
-        log.info("stop asked for", extra={"by": "drain"})
+    def _stop_in_order(self, asked: Mapping[str, object]) -> None:
+        """Begin the orderly stop, and say whom it waits for."""
+        stop_words.tell(asked, self._board.facts.read(), self._settings.shutdown_grace_s)
         self._stop(EXIT_OK)
-        return {"stopping": True, "grace_s": self._settings.shutdown_grace_s, "pid": os.getpid()}
-
-    def _pause_demand(self, paused: bool) -> Mapping[str, object]:
-        """Have no more tasks asked for, or ask again; a restarted `scheduling` keeps to it."""
-        self._board.facts.set(paused=paused)
-        log.info("demand paused" if paused else "demand resumed")
-        return {"paused": paused}
 
     def _stop(self, exit_code: int) -> None:
         if self._shutdown is not None:
             return
         self._exit_code = exit_code
         self._notifier.stopping()
-        self._board.facts.set(stopping=True)
+        until_s = time.time() + self._settings.shutdown_grace_s
+        self._board.facts.set(stopping=True, stopping_until_s=until_s)
         self._entry.write(state=State.STOPPING)
         children = list(self._children.values())
         for child in children:
@@ -386,7 +388,7 @@ class Supervisor:
                 return False
         return True
 
-    def _status(self) -> Mapping[str, object]:
+    def _status(self) -> status.Report:
         ready = {child.role for child in self._children.values() if child.ready}
         source = Source(self._board, self._ring, directory=self._settings.root)
         return report(source, ready, os.getpid())

@@ -15,6 +15,7 @@ from pathlib import Path
 from iexworker.shared import limits
 from iexworker.shared.board import EntryView, State
 from iexworker.shared.facts import Facts
+from iexworker.shared.spans import ago
 from iexworker.web.worker_view import Source
 
 TICK_FRESH_S = 30.0
@@ -123,9 +124,11 @@ def _troubles(entries: list[EntryView]) -> Iterator[str]:
 def _worker(facts: Facts, now: float) -> Component:
     if facts.stopping:
         return _out("the worker is stopping")
-    if facts.ready_s is None:
-        return _out("the worker is starting")
-    return _up()
+    reasons = ["the worker is starting"] if facts.ready_s is None else []
+    if facts.paused:
+        since = "" if facts.paused_since_s is None else f" {ago(facts.paused_since_s, now)}"
+        reasons.append(f"paused by the operator{since}: `iexworker resume` asks for work again")
+    return _out("; ".join(reasons)) if reasons else _up()
 
 
 def _scheduler(facts: Facts, now: float) -> Component:

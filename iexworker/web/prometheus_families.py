@@ -243,6 +243,7 @@ def _risk(facts: Facts, now_s: float) -> Iterator[Metric]:
 
 
 def _tree(facts: Facts, entries: list[EntryView]) -> Iterator[Metric]:
+    yield _gauge("iexworker_paused", "1 while the operator wants no new task", facts.paused)
     alive = GaugeMetricFamily("iexworker_process_up", "1 while the process lives", labels=["role"])
     for entry in entries:
         alive.add_metric([entry.role], bool(entry.pid) and entry.state is not State.DOWN)

@@ -72,7 +72,7 @@ def _page(
             "<meta http-equiv=refresh content=5><title>iexworker</title>",
             f"<style>{_STYLE}</style>",
             f"<h1>iexworker{wallet}</h1><p>",
-            _readiness(health),
+            _readiness(health, paused=facts.paused),
             f" Version shown: {escape(version)}.",
             _table("Processes", ("process", "state", "since", "what"), _processes(entries, now_s)),
             _table("Work", ("", ""), _work(facts, now_s)),
@@ -85,7 +85,9 @@ def _page(
     )
 
 
-def _readiness(health: Health) -> str:
+def _readiness(health: Health, *, paused: bool) -> str:
+    if paused:
+        return "<span class=bad>Paused by the operator.</span>"
     if health.readiness is Status.UP:
         return "<span class=good>Ready for work.</span>"
     return "<span class=bad>Not ready for work.</span>"

@@ -95,14 +95,16 @@ def test_problems_with_a_value_name_the_file_it_stands_in(verb: str, tmp_path: P
 
 
 def test_config_says_that_a_value_comes_from_the_file(tmp_path: Path) -> None:
-    path = written(tmp_path, 'IEXEC_WORKER_PORT="13101"\r\nIEXEC_WORKER_WALLET_PASSWORD=secret\r\n')
+    path = written(
+        tmp_path, 'IEXEC_WORKER_PORT="13101"\r\nIEXEC_WORKER_WALLET_PASSWORD=marked-1\r\n'
+    )
     environ = environment(tmp_path)
     del environ["IEXEC_WORKER_PORT"], environ["IEXEC_WORKER_WALLET_PASSWORD"]
     done = run(environ, "config", "--env-file", str(path))
     assert done.returncode == 0
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("port ")]
     assert line.split(maxsplit=4)[2:] == ["13101", "#", f"IEXEC_WORKER_PORT ({path})"]
-    assert "secret" not in done.stdout + done.stderr
+    assert "marked-1" not in done.stdout + done.stderr
 
 
 def test_the_file_wins_over_the_environment_as_in_a_unit_and_says_so(tmp_path: Path) -> None:

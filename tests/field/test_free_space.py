@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
+from iexworker.compute.blame import Trouble
+from iexworker.compute.cancellation import Cancellation
+from iexworker.compute.download import Download
 from iexworker.scheduling.probes import HostProbe
 from iexworker.shared.limits import FreeSpace
 from tests.unit.helpers.web_worker import WebWorker
@@ -55,6 +60,22 @@ def test_readiness_and_demand_say_the_same(tmp_path: Path, monkeypatch: pytest.M
         answer = worker.get("/actuator/health/readiness").json["components"]["disk"]
         assert bool(demand) is full
         assert answer["details"].get("reason", "") == demand
+
+
+@pytest.mark.parametrize(("size_gib", "guard_gib"), [(100, 1.0), (10, 0.5)])
+def test_a_download_is_ended_at_the_guard(
+    size_gib: int, guard_gib: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = int(guard_gib * GIB)
+    total = size_gib * GIB
+    usage = [_Usage(total, total - free, free)]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage[0])
+    with contextlib.closing(Cancellation()) as cancellation:
+        download = Download(time.time() + 60, cancellation, private_allowed=True)
+        download._check_room(1, tmp_path / "file")
+        usage[0] = _Usage(total, total - free + 1, free - 1)
+        with pytest.raises(Trouble, match=f"less than {free} bytes left"):
+            download._check_room(1, tmp_path / "file")
 
 
 class _Usage(tuple[int, int, int]):

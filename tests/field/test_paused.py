@@ -68,7 +68,7 @@ def test_resume_says_what_it_found(start: Start) -> None:
     found = tree.say("resume").stdout
     assert found.startswith("resumed after ")
     # The processes of this tree only pretend: nothing is ready to take work.
-    assert "not ready: scheduler" in found
+    assert "; not ready: not registered yet" in found
 
 
 def test_pause_says_which_tasks_go_on(start: Start) -> None:

@@ -1,11 +1,12 @@
 """A real parent with processes that only pretend to work; test_supervisor.py runs it.
 
-Usage: fake_tree.py '{"compute-0": "crash", ...}': the behaviour of a role, else of its kind, else
-`steady`. Settings come from the environment as for the real worker.
+Usage: fake_tree.py '{"compute-0": "crash", ...}' [--env-file FILE]: the behaviour of a role, else
+of its kind, else `steady`. Settings come from the environment as for the real worker.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -14,10 +15,10 @@ import sys
 import time
 from pathlib import Path
 
-from iexworker import logs, secrets
-from iexworker.errors import LoginRefused, WorkerError
-from iexworker.procs.context import HTTP, Context
-from iexworker.settings.model import load
+from iexworker import logs
+from iexworker.cli import prepare
+from iexworker.errors import LoginRefused, SettingsError, WorkerError
+from iexworker.procs.context import HTTP, SCHEDULING, Context
 from iexworker.shared.board import State
 from iexworker.shared.channels import Stop
 from iexworker.supervisor.child import Run
@@ -28,6 +29,8 @@ def steady(context: Context) -> None:
     """Be ready, tick, leave when told to."""
     if context.role == HTTP:
         signal.signal(signal.SIGQUIT, lambda *_: sys.exit(0))
+    if context.role == SCHEDULING:
+        context.board.facts.set(tasks_open=0, stake_at_risk=0)
     entry = context.board.entry(context.role)
     entry.write(state=State.IDLE)
     context.ready()
@@ -35,6 +38,36 @@ def steady(context: Context) -> None:
         entry.tick()
         time.sleep(0.01)
     _note(context, "left")
+
+
+def with_tasks(context: Context) -> None:
+    """Have two tasks open, one of them with a stake; use the whole grace for them."""
+    rows: dict[str, object] = {}
+    for digit, doing, at_risk in (("b", "CONTRIBUTED", True), ("a", "COMPUTING", False)):
+        rows["0x" + digit * 64] = {
+            "doing": doing,
+            "at_risk": at_risk,
+            "holds_slot": not at_risk,
+            "reveal_by_s": time.time() + 300 if at_risk else None,
+        }
+    context.board.facts.set(open_tasks=rows, tasks_open=2, stake_at_risk=1)
+    context.board.entry(context.role).write(state=State.IDLE)
+    context.ready()
+    while (order := context.stop_order()) is None:
+        context.board.entry(context.role).tick()
+        time.sleep(0.01)
+    time.sleep(order.grace_s)
+
+
+def busy_until_told(context: Context) -> None:
+    """Have a task in hand until a file says otherwise."""
+    entry = context.board.entry(context.role)
+    entry.write(state=State.BUSY)
+    context.ready()
+    while context.stop_order() is None:
+        if (context.settings.root / "told").exists():
+            entry.write(state=State.IDLE)
+        time.sleep(0.01)
 
 
 def refused(_context: Context) -> None:
@@ -83,6 +116,7 @@ def curious(context: Context) -> None:
         "settings": context.settings.wallet_password,
         "secret": _secret(context),
         "files": _open_files(),
+        "proxy": os.environ.get("HTTP_PROXY", ""),
         "title": Path("/proc/self/cmdline").read_text().strip("\0"),
         "ignores": [signal.getsignal(number) == signal.SIG_IGN for number in (2, 15)],
     }
@@ -135,6 +169,8 @@ BEHAVIOURS: dict[str, Run] = {
     run.__name__: run
     for run in (
         steady,
+        with_tasks,
+        busy_until_told,
         refused,
         refused_when_ready,
         broken,
@@ -155,13 +191,22 @@ def main() -> int:
         kind = role.partition("-")[0]
         return BEHAVIOURS[chosen.get(role, chosen.get(kind, "steady"))]
 
-    settings = load(dict(os.environ)).settings
-    secrets.forget(os.environ)
+    options = argparse.ArgumentParser()
+    options.add_argument("--env-file")
+    try:
+        start = prepare(options.parse_args(sys.argv[2:]))
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    settings = start.loaded.settings
     logs.setup("supervisor", settings.log_level)
     try:
         return Supervisor(
             settings,
             os.environ,
+            reload=start.reload,
+            told=start.loaded.warnings,
+            hidden=start.hidden,
             run_of=run_of,
             preload=lambda _role: None,
             patience_s=float(os.environ.get("TREE_PATIENCE_S", "0.2")),

@@ -41,12 +41,12 @@ def order(worker: LiveWorker, verb: str) -> str:
 
 def test_a_paused_worker_asks_for_nothing_until_it_is_resumed(sandbox: LiveSandbox) -> None:
     worker = LiveWorker(sandbox).start().ready()
-    assert order(worker, "pause") == "paused\n"
+    assert order(worker, "pause") == "paused: no new task is asked for\n"
     eventually(lambda: worker.lines("no work for now", "paused by the operator"), "the pause", 10)
     (task,) = sandbox.buy()
     worker.sandbox.chain.task_status(task)
     assert worker.lines("task granted", task) == []
-    assert order(worker, "resume") == "resumed\n"
+    assert order(worker, "resume").startswith("resumed after ")
     sandbox.completed(task)
     worker.at_rest()
     assert worker.stop() == 0

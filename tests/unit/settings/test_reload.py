@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from iexworker.errors import SettingsError
-from iexworker.settings.model import Settings, load
+from iexworker.settings.model import Loaded, Settings, load
 from iexworker.settings.reload import FIXED, compare, read_again
 
 
@@ -31,12 +31,13 @@ def test_fixed_names_are_settings(settings: Settings) -> None:
 def test_settings_with_problems_are_not_taken(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def read() -> Settings:
+    def read() -> Loaded:
         raise SettingsError(["IEXEC_GAS_PRICE_CAP: x", "another"])
 
     with caplog.at_level(logging.ERROR):
-        change = read_again(settings, read)
+        change = read_again(settings, (), read)
     assert change.settings == settings
+    assert change.problems == ("IEXEC_GAS_PRICE_CAP: x", "another")
     assert [record.__dict__["reason"] for record in caplog.records] == [
         "IEXEC_GAS_PRICE_CAP: x",
         "another",
@@ -47,5 +48,16 @@ def test_what_waits_for_a_restart_is_said(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        read_again(settings, lambda: replace(settings, name="other", wallet_password="secret"))
-    assert [record.__dict__.get("setting") for record in caplog.records] == [None, "name"]
+        other = replace(settings, name="other", wallet_password="secret")
+        change = read_again(settings, (), lambda: Loaded(other, {}, ()))
+    assert [record.__dict__.get("setting") for record in caplog.records] == [
+        None,
+        "name",
+        "wallet_password",
+    ]
+    assert "secret" not in str(change.lines())
+
+
+def test_a_warning_is_told_once(settings: Settings) -> None:
+    loaded = Loaded(settings, {}, ("old", "new"), notes=("of the file",))
+    assert read_again(settings, {"old"}, lambda: loaded).notes == ("of the file", "new")

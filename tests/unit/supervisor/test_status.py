@@ -12,9 +12,10 @@ import pytest
 from iexworker.procs.context import SUPERVISOR, roles
 from iexworker.shared.board import Board, State
 from iexworker.shared.ring import Ring
+from iexworker.shared.spans import span
 from iexworker.supervisor import status
 from iexworker.supervisor.report import report
-from iexworker.supervisor.status import headline, render, span
+from iexworker.supervisor.status import headline, render
 from iexworker.web.worker_view import Source
 
 TASK = "0x" + "ab" * 32
