@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import time
 import urllib.parse
 import urllib.request
@@ -24,12 +23,10 @@ from urllib3.util import Url, make_headers, parse_url
 from iexworker.compute.address_policy import check_literal, resolve
 from iexworker.compute.blame import Blame, Trouble
 from iexworker.compute.cancellation import Cancellation
+from iexworker.shared import limits
 
 MOST_BYTES = 32 << 30
 """Of one input; far above what the upstream worker, which holds it in memory, can take."""
-
-FREE_BYTES = 1 << 30
-"""What a download leaves free on the disk."""
 
 _CONNECT_TIMEOUT_S = 10.0
 _READ_TIMEOUT_S = 30.0
@@ -53,7 +50,8 @@ class Download:
     cancellation: Cancellation
     private_allowed: bool
     most_bytes: int = MOST_BYTES
-    free_bytes: int = FREE_BYTES
+    free_bytes: int | None = None
+    """What it leaves free on the disk; None: the guard of shared/limits.py."""
 
     def fetch(self, url: str, target: Path, *, trusted: bool = False) -> str:
         """Write what `url` gives to `target` and return its SHA-256 as 64 hex digits.
@@ -149,8 +147,10 @@ class Download:
     def _check_room(self, size: int, target: Path) -> None:
         if size > self.most_bytes:
             raise Trouble(Blame.OURS, f"larger than {self.most_bytes} bytes, refused by policy")
-        if shutil.disk_usage(target.parent).free < self.free_bytes:
-            raise Trouble(Blame.OURS, f"less than {self.free_bytes} bytes left on the disk")
+        space = limits.free_space(target.parent)
+        least = space.guard if self.free_bytes is None else self.free_bytes
+        if space.free < least:
+            raise Trouble(Blame.OURS, f"less than {least} bytes left on the disk")
 
 
 def _parse(url: str) -> Url:
