@@ -54,6 +54,16 @@ def situation(name: str) -> Callable[[Make], Make]:
     return add
 
 
+ROUGH = frozenset(
+    {
+        "nothing listens where the node should be",
+        "there is no Docker socket",
+        "the Docker socket may not be used by the worker's user",
+    }
+)
+"""Rows that quote a library's words as yet."""
+
+
 # What a row may take for granted
 
 
@@ -223,7 +233,8 @@ def _docker_denied(place: Place) -> Seen:
 @situation("a GPU is declared, and there is none")
 def _no_gpu(place: Place) -> Seen:
     with_engine(place)
-    return place.start_and_go_on("GPU", IEXEC_WORKER_GPU_ENABLED="true")
+    del place.environ[COUNT]
+    return place.start_and_go_on("host cannot take work", IEXEC_WORKER_GPU_ENABLED="true")
 
 
 # Settings
