@@ -15,7 +15,7 @@ import eth_account  # noqa: F401 - imported here, once, so that no test's import
 import pytest
 
 from iexworker.chain.lean_web3 import restore_limit
-from tests.chaos import seed
+from tests.helpers import seed
 
 restore_limit()
 

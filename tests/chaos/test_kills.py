@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.chaos.kills import Case, cases, run, sample, step_of
-from tests.chaos.seed import SEED
 from tests.helpers.live_worker import LiveSandbox
+from tests.helpers.seed import SEED
 
 LANES = 4
 

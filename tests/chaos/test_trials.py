@@ -13,7 +13,6 @@ import pytest
 
 from tests.chaos import kills, pairwise, soak
 from tests.chaos.faulty_sandbox import FaultySandbox
-from tests.chaos.seed import SEED
 from tests.chaos.trials import (
     PROFILES,
     Trial,
@@ -23,6 +22,7 @@ from tests.chaos.trials import (
     needed_trials,
     run,
 )
+from tests.helpers.seed import SEED
 
 SHORT = 8
 PROFILE = PROFILES[SEED % 2]
