@@ -1,0 +1,1 @@
+"""What other people's machines showed: one test for each kind of fault found in the field."""
