@@ -56,16 +56,41 @@ others and has no gap in its numbers. A username without a password is an error,
 a username is ignored. An address stands as in image names, without a scheme.
 """
 
+_NETWORK = """
+## Proxies, certificates and logins
+
+One rule for all that the worker asks: scheduler and event stream, configuration server, result
+proxy, chain node, inputs, and a Docker engine that is reached by `tcp://` or `https://`. The
+variables are those that `curl` and others know; what cannot be used is told at the start.
+
+- `HTTP_PROXY` is the proxy of `http://` addresses, `HTTPS_PROXY` that of `https://` ones,
+  `ALL_PROXY` that of either where its own is not set: `http://host:port` or `host:port`, with a
+  login as `http://user:password@host:port`. An `https://` address is reached through the proxy by
+  `CONNECT`. SOCKS is not spoken. Each name counts in lower case, too, which wins.
+- `NO_PROXY` lists what is asked directly, separated by commas: a host and all below it
+  (`pool.example`, `.pool.example` and `*.pool.example` are the same), an address, a network
+  (`10.0.0.0/8`), each of the first two with a port if only that is meant, or `*` for everything.
+  `localhost`, `127.0.0.0/8` and `::1` are always asked directly.
+- The event stream needs a proxy that passes an answer on as it comes, and leaves it open.
+- `.netrc` is never read: a login is in the address, or nowhere.
+- `REQUESTS_CA_BUNDLE`, else `SSL_CERT_FILE`: a file, or a folder, of the authorities to trust
+  instead of the built-in ones (certifi's).
+- `DOCKER_TLS_VERIFY`, with any text: a `tcp://` engine is asked with TLS, as the `docker` command
+  does it. `DOCKER_CERT_PATH`, else `DOCKER_CONFIG`, else `~/.docker`, is the folder with `ca.pem`,
+  by which the engine's certificate is checked, and with `cert.pem` and `key.pem`, which are shown
+  to it. Without `ca.pem` the authorities above count. There is no TLS without a check.
+- Images are pulled by the engine: its own proxy and authorities count there.
+"""
+
 _REST = """
 ## Read by others, or by nobody
 
 - `LOGGING_LEVEL_COM_IEXEC_WORKER`, `LOGGING_LEVEL_COM_IEXEC`, `LOGGING_LEVEL_COM`,
   `LOGGING_LEVEL_ROOT`: the first that is set is the level of the log. Other packages are ignored.
-- `DOCKER_CONFIG`, `DOCKER_CERT_PATH`, `DOCKER_TLS_VERIFY`: read by the Docker client.
-- `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`: used for all requests that leave the machine.
-  `IEXEC_HTTP_PROXY_HOST`, `IEXEC_HTTP_PROXY_PORT`, `IEXEC_HTTPS_PROXY_HOST`,
+- `IEXEC_HTTP_PROXY_HOST`, `IEXEC_HTTP_PROXY_PORT`, `IEXEC_HTTPS_PROXY_HOST`,
   `IEXEC_HTTPS_PROXY_PORT` and the properties in `JAVA_TOOL_OPTIONS` have no effect and are
-  mentioned at start.
+  mentioned at start; set `HTTP_PROXY` and the others above.
+- `DOCKER_CONFIG`: the folder of the Docker client's own configuration.
 - `IEXEC_CORE_GRAYLOG_HOST`, `IEXEC_TEE_ENABLED`, `IEXEC_WORKER_SSL_TRUSTSTORE`,
   `IEXEC_WORKER_SSL_TRUSTSTORE_PASSWORD`: ignored, as by the Java worker.
 - `IEXWORKER_SANDBOX_CACHE`: read by `iexworker sandbox` only (docs/sandbox.md).
@@ -88,7 +113,7 @@ def markdown() -> str:
         parts.append(f"\n## {group}\n\n" + "".join(_rows(entries)))
     logins = registry_entries(0) + registry_entries(1)
     parts.append(_REGISTRIES + "\n" + "".join(_rows(logins)))
-    return "".join((*parts, _REST))
+    return "".join((*parts, _NETWORK, _REST))
 
 
 def _rows(entries: tuple[Setting, ...]) -> Iterator[str]:

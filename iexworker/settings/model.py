@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from iexworker import machine
+from iexworker import http_environment, machine
 from iexworker.errors import SettingsError
 from iexworker.masking import HIDDEN
 from iexworker.settings import capacity
@@ -167,7 +167,13 @@ def load(
     /etc/iexworker, which need not exist. `origins` has the env file that a variable is from.
     """
     reading = read(environ, config_dirs, origins or {})
-    problems = (*spoilt_variables(environ), *reading.problems, *_too_many_slots(reading))
+    docker_host = reading.values["docker_host"] or ""
+    problems = (
+        *spoilt_variables(environ),
+        *reading.problems,
+        *_too_many_slots(reading),
+        *http_environment.problems(environ, docker_host),
+    )
     if problems:
         raise SettingsError(problems)
     values = {_FIELDS.get(key, key): value for key, value in reading.values.items()}
