@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
+from iexworker import outage
 from iexworker.errors import ChainError
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
 
 
 def pauses(
@@ -67,11 +66,10 @@ async def until_true(attempt: Callable[[], Awaitable[bool]], *, at_once: bool = 
 
 async def patiently(call: Callable[[], Awaitable[T]], until_s: float) -> T:
     """Try until Unix instant `until_s` while the chain does not answer; raises `ChainError`."""
-
-    def warn(error: Exception) -> None:
-        log.warning("chain not read, trying again", extra={"error": str(error)})
-
-    return await until_it_works(call, ChainError, warn, until_s)
+    with outage.trial() as trial:
+        return await until_it_works(
+            call, ChainError, lambda error: trial.failed(outage.CHAIN, error), until_s
+        )
 
 
 async def wait_at_most(event: asyncio.Event, seconds: float | None) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import eth_account  # noqa: F401 - imported here, once, so that no test's import raises the limit again
 import pytest
 
+from iexworker import error_words, outage
 from iexworker.chain.lean_web3 import restore_limit
 from tests.helpers import seed
 
@@ -36,6 +37,13 @@ def unmeasured() -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith("COVERAGE_PROCESS_")]:
             patch.delenv(name)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _peers_unknown() -> None:
+    """Have no peer known to be out of service, nor any port to speak what it does not now."""
+    outage.forget()
+    error_words.forget()
 
 
 @functools.cache

@@ -20,6 +20,11 @@ PACKAGE = "iexworker"
 FLOOR_0 = frozenset(
     {
         "errors",
+        "error_words",
+        "http_environment",
+        "http_session",
+        "outage",
+        "peers",
         "json_fields",
         "retry",
         "durable_files",
