@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from iexworker.chain.logscan import scan
-from iexworker.chain.rpc import Request, Rpc, RpcError, quantity
+from iexworker.chain.rpc import Batches, Request, Rpc, RpcError, quantity
 from iexworker.errors import ChainError
 from iexworker.poco import abi, description, receipts
 from iexworker.poco.models import (
@@ -58,10 +58,11 @@ class Hub:
         wallet: str,
         *,
         sleep: Callable[[float], None] = time.sleep,
+        batches: Batches | None = None,
     ) -> None:
         self.configuration = configuration
         self.wallet = wallet.lower()
-        self.rpc = Rpc(node_url)
+        self.rpc = Rpc(node_url, of_pool=node_url == configuration.node_url, batches=batches)
         self._sleep = sleep
 
     # The node.
@@ -73,6 +74,14 @@ class Hub:
     def chain_id(self) -> int:
         """Return the chain that the node is on, to be compared before anything is signed."""
         return quantity(self.rpc.call("eth_chainId"), "eth_chainId")
+
+    def has_contract(self) -> bool:
+        """Tell whether there is any code at the hub's address; True where the node hides it."""
+        try:
+            code = self.rpc.call("eth_getCode", self.configuration.hub_address, "latest")
+        except RpcError:
+            return True
+        return isinstance(code, str) and bool(code.removeprefix("0x").strip("0"))
 
     def genesis_hash(self) -> str:
         """Return the hash of block 0, which tells two chains of one id apart."""
@@ -281,7 +290,7 @@ class Hub:
                 return read()
             except ChainError as error:
                 facts = {"task": task_id, "error": str(error), "tries_left": left}
-                log.info("task not read from the chain, trying again", extra=facts)
+                log.debug("task not read from the chain, trying again", extra=facts)
                 self._sleep(self.configuration.block_time_s)
         return read()
 

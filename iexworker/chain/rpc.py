@@ -5,17 +5,21 @@ Importing this module imports web3, which takes 0.3 s: `scheduling` does it whil
 
 from __future__ import annotations
 
+import json
 import logging
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import requests
 from eth_typing import URI
 
+from iexworker import peers
 from iexworker.chain import lean_web3, revert
 from iexworker.chain.lean_web3 import restore_limit
 from iexworker.errors import ChainError
+from iexworker.http_session import EnvironmentSession
 
 with lean_web3.put_off():
     from web3 import HTTPProvider
@@ -29,8 +33,10 @@ CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 10.0
 MAX_BATCH = 50
 """Requests in one round trip; public nodes refuse some hundreds."""
+BATCHES_AGAIN_S = 600.0
+"""After so long a node that refused batches is tried again: it may have been a passing trouble."""
 
-_REFUSED_BATCH = frozenset({400, 404, 405, 413, 415, 422})
+_SHOWN_CHARACTERS = 200
 
 Request = tuple[str, Sequence[Any]]
 """Method and parameters."""
@@ -51,31 +57,61 @@ class RpcError(ChainError):
         return revert.is_revert(self.code, str(self))
 
 
-class _HttpError(ChainError):
-    """The node answered with an HTTP status that is no success."""
+class _NotTheList(Exception):
+    """The answer to a batch is not one answer to each request; the message says what it is."""
 
-    def __init__(self, host: str, status: int) -> None:
-        super().__init__(f"node {host}: HTTP status {status}")
-        self.status = status
+
+class Batches:
+    """Whether a node takes batches, as all threads have found; a refusal is told once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._refused_until_s: float | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Whether requests are sent one by one for now."""
+        with self._lock:
+            until_s = self._refused_until_s
+        return until_s is not None and time.monotonic() < until_s
+
+    def refuse(self, node: str, error: str) -> None:
+        """Take note that a batch was refused, and single requests were not."""
+        with self._lock:
+            is_new = self._refused_until_s is None
+            self._refused_until_s = time.monotonic() + BATCHES_AGAIN_S
+        if is_new:
+            log.info(
+                "node takes no batches, asked one by one", extra={"node": node, "error": error}
+            )
 
 
 class Rpc:
     """A node's JSON-RPC endpoint; one instance a thread, every request with a timeout."""
 
-    def __init__(self, url: str, timeout_s: float = READ_TIMEOUT_S) -> None:
-        # The address may carry an access key in its path: messages name the host alone.
-        self.host = urlsplit(url).netloc.rpartition("@")[2]
+    def __init__(
+        self,
+        url: str,
+        timeout_s: float = READ_TIMEOUT_S,
+        *,
+        of_pool: bool = False,
+        batches: Batches | None = None,
+    ) -> None:
+        self._batches = batches or Batches()
+        self.peer = peers.chain_node(url, of_pool=of_pool)
+        self._session = EnvironmentSession()
         self._provider = HTTPProvider(
             URI(url),
             request_kwargs={"timeout": (min(CONNECT_TIMEOUT_S, timeout_s), timeout_s)},
-            session=requests.Session(),
+            session=self._session,
             exception_retry_configuration=None,
         )
-        self._takes_batches = True
 
     def call(self, method: str, *params: object) -> Any:  # noqa: ANN401 - any JSON value
         """Return the result; raises `RpcError` for an error object, else `ChainError`."""
-        response = self._post(lambda: self._provider.make_request(RPCEndpoint(method), params))
+        response = self._post(
+            method, lambda: self._provider.make_request(RPCEndpoint(method), params)
+        )
         return self._result(method, response)
 
     def batch(self, asked: Iterable[Request]) -> list[Any]:
@@ -87,32 +123,57 @@ class Rpc:
         results: list[Any] = []
         while pending:
             part, pending = pending[:MAX_BATCH], pending[MAX_BATCH:]
-            results += self._batch(part) if self._takes_batches else self._one_by_one(part)
+            results += self._part(part)
         return results
 
-    def _batch(self, part: Sequence[Request]) -> list[Any]:
-        encoded = [(RPCEndpoint(method), list(params)) for method, params in part]
-        try:
-            answers = self._post(lambda: self._provider.make_batch_request(encoded))
-        except _HttpError as error:
-            if error.status not in _REFUSED_BATCH:
-                raise
-            answers = None
-        if not isinstance(answers, list):
-            log.info("node refuses batches, asking one by one", extra={"node": self.host})
-            self._takes_batches = False
+    def _part(self, part: Sequence[Request]) -> list[Any]:
+        """Ask at once; where the answer is not the list asked for, one by one.
+
+        A node that then answers refuses batches; one that does not is in trouble, and may well
+        take them later.
+        """
+        if self._batches.refused:
             return self._one_by_one(part)
-        self._require_one_each(part, answers)
+        try:
+            return self._batch(part)
+        except _NotTheList as refusal:
+            results = self._one_by_one(part)
+            self._batches.refuse(peers.shown(self.peer.address), str(refusal))
+            return results
+
+    def _batch(self, part: Sequence[Request]) -> list[Any]:
+        data = self._provider.encode_batch_rpc_request(
+            [(RPCEndpoint(method), list(params)) for method, params in part]
+        )
+        answers = self._answers(data)
+        if not isinstance(answers, list):
+            raise _NotTheList(_begin(answers))
+        by_id = {answer["id"]: answer for answer in answers if _has_number(answer)}
+        ids = [request["id"] for request in json.loads(data)]
+        if len(answers) != len(ids) or by_id.keys() != set(ids):
+            raise _NotTheList(f"{len(answers)} answers, {len(by_id)} of them to one of {len(ids)}")
         return [
-            self._kept(method, answer) for (method, _), answer in zip(part, answers, strict=True)
+            self._kept(method, by_id[number]) for (method, _), number in zip(part, ids, strict=True)
         ]
 
-    def _require_one_each(self, part: Sequence[Request], answers: Sequence[RPCResponse]) -> None:
-        """Refuse answers that are not one to each request: the provider has sorted them by id."""
-        found = [answer.get("id") for answer in answers]
-        first = found[0] if found else None
-        if not isinstance(first, int) or found != list(range(first, first + len(part))):
-            raise ChainError(f"node {self.host}: answers {found} to {len(part)} requests")
+    def _answers(self, data: bytes) -> object:
+        """Return what the node gave, read as JSON; raises `_NotTheList` for anything else.
+
+        Not by the provider's own batch: that warns of answers without an id, and sorts the rest.
+        """
+        try:
+            kwargs = self._provider.get_request_kwargs()
+            with self._session.post(self.peer.address, data=data, **kwargs) as response:
+                response.raise_for_status()
+                return self._provider.decode_rpc_response(response.content)
+        except requests.HTTPError as error:
+            raise _NotTheList(f"HTTP status {error.response.status_code}") from None
+        except requests.RequestException as error:
+            if _hung_up(error):
+                raise _NotTheList("the connection was closed") from None
+            raise ChainError(self.peer.failed("a batch", error)) from None
+        except ValueError:
+            raise _NotTheList("no JSON") from None
 
     def _one_by_one(self, part: Sequence[Request]) -> list[Any]:
         results: list[Any] = []
@@ -127,29 +188,49 @@ class Rpc:
         try:
             return self._result(method, answer)
         except RpcError as error:
+            if not error.reverted and "batch" in error.reason.lower():
+                raise _NotTheList(error.reason) from None
             return error
+        except ChainError as error:
+            raise _NotTheList(str(error)) from None
 
-    def _post(self, send: Callable[[], _T]) -> _T:
+    def _post(self, method: str, send: Callable[[], _T]) -> _T:
         try:
             return send()
         except requests.HTTPError as error:
-            raise _HttpError(self.host, error.response.status_code) from None
-        except requests.Timeout:
-            raise ChainError(f"node {self.host}: no answer in time") from None
+            words = " ".join(error.response.text.split())[:_SHOWN_CHARACTERS]
+            said = self.peer.answered(method, error.response.status_code, words)
+            raise ChainError(said) from None
         except requests.RequestException as error:
-            raise ChainError(f"node {self.host}: {type(error).__name__}") from None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ChainError(f"node {self.host}: no JSON-RPC answer ({error})") from None
+            raise ChainError(self.peer.failed(method, error)) from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ChainError(self._no_answer(method, "its answer is no JSON")) from None
 
     def _result(self, method: str, answer: Any) -> Any:  # noqa: ANN401 - any JSON value
         if not isinstance(answer, Mapping):
-            raise ChainError(f"node {self.host}: {method} has no JSON-RPC answer")
+            raise ChainError(self._no_answer(method, "its answer is no JSON-RPC answer"))
         error = answer.get("error")
         if error is not None:
             raise _rpc_error(method, error)
         if "result" not in answer:
-            raise ChainError(f"node {self.host}: {method} has neither result nor error")
+            raise ChainError(self._no_answer(method, "neither result nor error in its answer"))
         return answer["result"]
+
+    def _no_answer(self, method: str, came: str) -> str:
+        return self.peer.told(method, came, "is that the address of a chain node?")
+
+
+def _hung_up(error: BaseException) -> bool:
+    """Tell whether the connection stood, and was closed instead of an answer."""
+    return "Connection aborted" in str(error) or "Connection broken" in str(error)
+
+
+def _has_number(answer: object) -> bool:
+    return isinstance(answer, dict) and isinstance(answer.get("id"), int)
+
+
+def _begin(value: object) -> str:
+    return " ".join(str(value).split())[:_SHOWN_CHARACTERS]
 
 
 def _rpc_error(method: str, error: object) -> RpcError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 
+from iexworker import error_words
 from iexworker.compute.blame import Blame, Trouble
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -51,7 +52,7 @@ def _lookup(host: str, port: int) -> list[str]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         blame = Blame.NETWORK if error.errno in _UNKNOWN_NAME else Blame.OURS
-        raise Trouble(blame, f"{host}: {error.strerror}") from None
+        raise Trouble(blame, error_words.explained(error, f"http://{host}")[0]) from None
     except (UnicodeError, ValueError) as error:
         raise Trouble(Blame.REQUESTER, f"{host!r}: no host name: {error}") from None
     return list(dict.fromkeys(str(item[4][0]) for item in found))

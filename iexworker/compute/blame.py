@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from iexworker import outage
 from iexworker.errors import DockerError, WorkerError
 from iexworker.retry import pauses
 
@@ -82,21 +83,27 @@ class Patience:
         ours when the deadline has come. A Docker engine that is out of reach is ours, and so is
         a disk that takes nothing.
         """
+        with outage.trial() as trial:
+            return self._until_done(work, what, trial)
+
+    def _until_done(self, work: Callable[[], T], what: str, trial: outage.Trial) -> T:
         since: float | None = None
         until: float | None = None
         for pause_s in pauses(_FIRST_PAUSE_S, _LONGEST_PAUSE_S, shortened=0.0):
             try:
                 return work()
             except (Trouble, DockerError, OSError) as error:
-                trouble = _as_trouble(error)
+                trouble, peer = _as_trouble(error), _peer(error, what)
             since = self._network_since(trouble, since)
             until = self.elapsed() + self.longest_s if until is None else until
             self._judge(trouble, since)
             if self.now() + pause_s >= self.deadline_s or self.elapsed() + pause_s >= until:
                 raise Trouble(Blame.OURS, str(trouble))
-            log.warning(
-                "trying again", extra={"what": what, "error": str(trouble), "pause_s": pause_s}
-            )
+            if peer:
+                trial.failed(peer, trouble, what=what)
+            else:
+                facts = {"what": what, "error": str(trouble), "pause_s": pause_s}
+                log.warning("trying again", extra=facts)
             self.pause(pause_s)
         raise AssertionError("pauses never end")
 
@@ -119,6 +126,17 @@ def of_machine(error: OSError, what: str) -> Trouble | None:
     A result that lacks what a full disk did not take is another one than our peers'.
     """
     return Trouble(Blame.OURS, f"{what}: {error}") if error.errno in _MACHINE else None
+
+
+def _peer(error: Exception, what: str) -> str:
+    """Return whose outage an error may be, empty where it is this machine's own."""
+    if isinstance(error, DockerError):
+        return outage.DOCKER
+    if not isinstance(error, Trouble):
+        return ""
+    if what.startswith("pull "):
+        return outage.REGISTRY
+    return outage.INPUT_HOST if "://" in what else ""
 
 
 def _as_trouble(error: Trouble | DockerError | OSError) -> Trouble:

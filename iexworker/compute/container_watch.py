@@ -11,6 +11,7 @@ import logging
 import select
 import time
 
+from iexworker import outage
 from iexworker.compute.cancellation import Cancellation
 from iexworker.compute.die_events import DieEvents
 from iexworker.compute.engine import Engine, EngineRefused, OutputStream
@@ -57,6 +58,12 @@ class Watch:
 
     def end(self, limit_s: float) -> int | None:
         """Wait for the container to end; return its exit code, None at the time limit."""
+        try:
+            return self._until_ended(limit_s)
+        finally:
+            outage.of(outage.DOCKER).dropped(self._container)
+
+    def _until_ended(self, limit_s: float) -> int | None:
         deadline_s = time.monotonic() + limit_s
         look_s = time.monotonic() + _LOOK_RARELY_S
         while True:
@@ -117,10 +124,11 @@ class Watch:
         try:
             state = self._engine.state(self._container)
         except DockerError as error:
-            log.warning("engine out of reach", extra={"error": str(error)})
+            outage.of(outage.DOCKER).failed(self._container, error)
             self.engine_lost = True
             self._whole = False
             return None
+        outage.of(outage.DOCKER).worked(self._container)
         if state is None:
             log.warning("container removed by others", extra={"container": self._container})
             return REMOVED_BY_OTHERS

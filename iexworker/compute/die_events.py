@@ -16,7 +16,7 @@ from typing import Any
 from docker.types import CancellableStream
 
 from iexworker.compute import names
-from iexworker.compute.engine import Engine, asking
+from iexworker.compute.engine import Engine
 from iexworker.errors import DockerError
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class DieEvents:
             "label": f"{names.LABEL_WALLET}={self._wallet}",
         }
         try:
-            with asking("events"):
+            with engine.asking("events"):
                 since = int(self._since_s) - _OVERLAP_S
                 events = engine.client.events(since=since, filters=filters, decode=True)
                 self._take(events)

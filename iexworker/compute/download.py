@@ -11,15 +11,16 @@ import hashlib
 import os
 import time
 import urllib.parse
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import urllib3
 import urllib3.exceptions
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.util import Url, make_headers, parse_url
 
+from iexworker import error_words, http_environment, peers
 from iexworker.compute.address_policy import check_literal, resolve
 from iexworker.compute.blame import Blame, Trouble
 from iexworker.compute.cancellation import Cancellation
@@ -64,10 +65,10 @@ class Download:
                 return self._save(response, target)
         except urllib3.exceptions.HTTPError as error:
             target.unlink(missing_ok=True)
-            raise Trouble(_blame(error), f"{shown(url)}: {error}") from None
+            raise Trouble(_blame(error), _said(url, error)) from None
         except OSError as error:
             target.unlink(missing_ok=True)
-            raise Trouble(Blame.OURS, f"{shown(url)}: {error}") from None
+            raise Trouble(Blame.OURS, _said(url, error)) from None
         except BaseException:
             target.unlink(missing_ok=True)
             raise
@@ -88,10 +89,10 @@ class Download:
         self.cancellation.check()
         host, scheme = str(parts.host).strip("[]"), str(parts.scheme)
         port = parts.port or _PORTS[scheme]
-        proxy = _proxy_for(scheme, host)
+        proxy = http_environment.proxy_for(scheme, host, port)
         if proxy is not None:
             check_literal(host, private_allowed=private_allowed)
-            return self._send(_through(proxy), parts.url)
+            return self._send(_through(proxy.url), parts.url)
         target = parts.request_uri
         error: urllib3.exceptions.HTTPError | None = None
         for address in resolve(host, port, private_allowed=private_allowed):
@@ -205,26 +206,25 @@ def _pool(scheme: str, address: str, port: int, host: str) -> urllib3.HTTPConnec
     if scheme == "http":
         return urllib3.HTTPConnectionPool(address, port)
     return urllib3.HTTPSConnectionPool(
-        address, port, server_hostname=host, assert_hostname=host, ca_certs=_authorities()
+        address, port, server_hostname=host, assert_hostname=host, **_authorities()
     )
 
 
 def _through(proxy: str) -> urllib3.ProxyManager:
-    url = proxy if "://" in proxy else f"http://{proxy}"
-    user = parse_url(url).auth
-    headers = make_headers(proxy_basic_auth=user) if user else None
-    return urllib3.ProxyManager(url, proxy_headers=headers, ca_certs=_authorities())
+    user = parse_url(proxy).auth
+    login = None if user is None else urllib.parse.unquote(user)
+    headers = make_headers(proxy_basic_auth=login) if login else None
+    return urllib3.ProxyManager(proxy, proxy_headers=headers, **_authorities())
 
 
-def _authorities() -> str:
-    return os.environ.get("REQUESTS_CA_BUNDLE") or DEFAULT_CA_BUNDLE_PATH
+def _authorities() -> dict[str, Any]:
+    named = http_environment.authorities() or DEFAULT_CA_BUNDLE_PATH
+    return {"ca_cert_dir" if Path(named).is_dir() else "ca_certs": named}
 
 
-def _proxy_for(scheme: str, host: str) -> str | None:
-    """Return the operator's proxy for this host, by the usual variables."""
-    if urllib.request.proxy_bypass(host):
-        return None
-    return urllib.request.getproxies().get(scheme)
+def _said(url: str, error: Exception) -> str:
+    came, todo = error_words.explained(error, shown(url))
+    return f"{shown(url)}{peers.way_to(url)}: {came}" + (f"; {todo}" if todo else "")
 
 
 def shown(url: str) -> str:

@@ -16,17 +16,21 @@ from typing import Any, Protocol
 
 import docker
 import docker.errors
+import docker.tls
 import requests
 import urllib3.exceptions
 
+from iexworker import http_environment, peers
 from iexworker.compute import names
 from iexworker.errors import DockerError
+from iexworker.http_session import EnvironmentSession
 
 CALL_TIMEOUT_S = 60
 """For calls that answer when they are done: create, start, inspect, remove."""
 
 _STDOUT, _STDERR = 1, 2
 _NEVER = "0001-01-01"
+_SHOWN_CHARACTERS = 200
 
 
 class EngineRefused(DockerError):
@@ -108,11 +112,16 @@ class ContainerState:
         return max(0, int((self.finished_s - self.started_s) * 1000))
 
 
+class _Client(EnvironmentSession, docker.APIClient):
+    """The SDK's client, under the rule on proxies and authorities that all clients follow."""
+
+
 class Engine:
     """The engine at one address; connects when first used and after each loss."""
 
     def __init__(self, address: str, timeout_s: int = CALL_TIMEOUT_S) -> None:
         self.address = address
+        self.peer = peers.docker_engine(address)
         self._timeout_s = timeout_s
         self._client: docker.APIClient | None = None
 
@@ -120,9 +129,12 @@ class Engine:
     def client(self) -> docker.APIClient:
         """The SDK's client; raises `DockerError` while the engine is out of reach."""
         if self._client is None:
-            with asking("connect"):
-                self._client = docker.APIClient(
-                    base_url=self.address, version="auto", timeout=self._timeout_s
+            with self.asking("connect"):
+                self._client = _Client(
+                    base_url=self.address,
+                    version="auto",
+                    timeout=self._timeout_s,
+                    tls=_tls(self.address),
                 )
         return self._client
 
@@ -134,18 +146,18 @@ class Engine:
 
     def ping(self) -> None:
         """Raise `DockerError` when the engine does not answer."""
-        with asking("ping"):
+        with self.asking("ping"):
             self.client.ping()
 
     def runtimes(self) -> tuple[str, ...]:
         """Return the names of the container runtimes that the engine knows."""
-        with asking("info"):
+        with self.asking("info"):
             info: Mapping[str, Any] = self.client.info()
         return tuple(info.get("Runtimes") or ())
 
     def create(self, spec: ContainerSpec) -> str:
         """Create the container and return its id."""
-        with asking("create", spec.name):
+        with self.asking("create", spec.name):
             options = self.client.create_host_config(
                 binds=list(spec.binds) or None, **spec.host_options
             )
@@ -166,7 +178,7 @@ class Engine:
     def attached(self, container: str) -> Iterator[OutputStream]:
         """Give the connection that carries the output of a container not yet started."""
         wanted = {"stdout": 1, "stderr": 1, "stream": 1}
-        with asking("attach", container):
+        with self.asking("attach", container):
             stream: OutputStream = self.client.attach_socket(container, params=wanted)
         try:
             yield stream
@@ -177,13 +189,13 @@ class Engine:
 
     def start(self, container: str) -> None:
         """Start a created container; 400 is a command that the image cannot run."""
-        with asking("start", container):
+        with self.asking("start", container):
             self.client.start(container)
 
     def state(self, container: str) -> ContainerState | None:
         """Return what the engine knows of the container, by id or exact name; None: no such."""
         try:
-            with asking("inspect", container):
+            with self.asking("inspect", container):
                 return _state(self.client.inspect_container(container))
         except EngineRefused as error:
             if error.status == http.client.NOT_FOUND:
@@ -192,19 +204,19 @@ class Engine:
 
     def kill(self, container: str) -> None:
         """End a container at once; one that has ended or is gone is fine."""
-        with _unless(http.client.CONFLICT, http.client.NOT_FOUND), asking("kill", container):
+        with _unless(http.client.CONFLICT, http.client.NOT_FOUND), self.asking("kill", container):
             self.client.kill(container)
 
     def remove(self, container: str) -> None:
         """Remove a container, running or not, with its anonymous volumes; gone is fine."""
         # 409: somebody else is removing it, as `scheduling` does at an abort.
-        with _unless(http.client.CONFLICT, http.client.NOT_FOUND), asking("remove", container):
+        with _unless(http.client.CONFLICT, http.client.NOT_FOUND), self.asking("remove", container):
             self.client.remove_container(container, v=True, force=True)
 
     def find(self, wanted: Mapping[str, str]) -> list[ContainerState]:
         """Return the containers that carry these labels, whatever their state."""
         texts = [f"{name}={value}" for name, value in wanted.items()]
-        with asking("list", " ".join(texts)):
+        with self.asking("list", " ".join(texts)):
             found = self.client.containers(all=True, filters={"label": texts})
         states = (self.state(item["Id"]) for item in found)
         return [state for state in states if state is not None]
@@ -212,7 +224,7 @@ class Engine:
     def copy_logs(self, container: str, sink: Sink) -> None:
         """Give the whole output of a container, from the engine's own log, to `sink`."""
         for stream in (_STDOUT, _STDERR):
-            with asking("logs", container):
+            with self.asking("logs", container):
                 chunks = self.client.logs(
                     container, stdout=stream == _STDOUT, stderr=stream == _STDERR, stream=True
                 )
@@ -222,7 +234,7 @@ class Engine:
     def image_tags(self, reference: str) -> list[str] | None:
         """Return the tags of a local image as the engine prints them; None: no such image."""
         try:
-            with asking("inspect image", reference):
+            with self.asking("inspect image", reference):
                 # The stubs leave this one untyped.
                 image: dict[str, Any] = self.client.inspect_image(reference)  # type: ignore[no-untyped-call]
                 return list(image.get("RepoTags") or ())
@@ -230,6 +242,35 @@ class Engine:
             if error.status in (http.client.NOT_FOUND, http.client.BAD_REQUEST):
                 return None
             raise
+
+    @contextlib.contextmanager
+    def asking(self, action: str, subject: str = "") -> Iterator[None]:
+        """Turn what the SDK and the libraries under it raise into `DockerError`."""
+        what = f"{action} {subject}".strip()
+        try:
+            yield
+        except docker.errors.APIError as error:
+            raise self._refused(what, error) from None
+        except docker.errors.DockerException as error:
+            # What the first call of a client is answered comes wrapped.
+            if isinstance(error.__cause__, docker.errors.APIError):
+                raise self._refused(what, error.__cause__) from None
+            raise DockerError(self.peer.failed(what, error)) from None
+        except (
+            requests.RequestException,
+            urllib3.exceptions.HTTPError,
+            http.client.HTTPException,
+            OSError,
+        ) as error:
+            raise DockerError(self.peer.failed(what, error)) from None
+
+    def _refused(self, what: str, error: docker.errors.APIError) -> DockerError:
+        """Return the error for an answer; what is no answer of an engine, is one out of reach."""
+        status, words = error.status_code or 500, " ".join(str(error.explanation or "").split())
+        if what == "connect":
+            return DockerError(self.peer.answered(what, status, words[:_SHOWN_CHARACTERS]))
+        reason = str(error.explanation or error)
+        return EngineRefused(f"Docker, {what}: {reason}", status, reason)
 
     def remove_labelled(self, wallet: str, task_id: str) -> int:
         """Kill and remove all of a task's containers; return how many there were."""
@@ -239,24 +280,11 @@ class Engine:
         return len(found)
 
 
-@contextlib.contextmanager
-def asking(action: str, subject: str = "") -> Iterator[None]:
-    """Turn what the SDK and the libraries under it raise into `DockerError`."""
-    what = f"{action} {subject}".strip()
-    try:
-        yield
-    except docker.errors.APIError as error:
-        reason = str(error.explanation or error)
-        raise EngineRefused(f"Docker, {what}: {reason}", error.status_code or 500, reason) from None
-    except docker.errors.DockerException as error:
-        raise DockerError(f"Docker, {what}: {error}") from None
-    except (
-        requests.RequestException,
-        urllib3.exceptions.HTTPError,
-        http.client.HTTPException,
-        OSError,
-    ) as error:
-        raise DockerError(f"Docker, {what}: out of reach: {error}") from None
+def _tls(address: str) -> docker.tls.TLSConfig | bool:
+    found = http_environment.docker_tls(address)
+    if found is None:
+        return False
+    return docker.tls.TLSConfig(client_cert=found.client, ca_cert=found.authority, verify=True)
 
 
 @contextlib.contextmanager

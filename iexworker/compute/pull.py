@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from iexworker.compute.blame import Blame, Trouble
 from iexworker.compute.cancellation import Cancellation, in_background
-from iexworker.compute.engine import Engine, EngineRefused, asking
+from iexworker.compute.engine import Engine, EngineRefused
 from iexworker.compute.images import DEFAULT_REGISTRY, ImageReference, credentials_for
 from iexworker.errors import DockerError
 
@@ -36,6 +36,38 @@ _ABSENT = re.compile(
     r"|\b404\b|\b410\b|tag does not exist|no matching manifest",
     re.IGNORECASE,
 )
+_LOGIN = "IEXEC_WORKER_DOCKER_REGISTRY_USERNAME_*"
+_IS_IT_RIGHT = f"is the login right ({_LOGIN}, IEXEC_WORKER_DOCKER_REGISTRY_PASSWORD_*)?"
+_NO_LOGIN = f"it may want a login: {_LOGIN}"
+_REMEDIES = (
+    (
+        re.compile("HTTP response to HTTPS client"),
+        "it speaks plain HTTP: list {registry} in insecure-registries of the engine's daemon.json",
+    ),
+    (
+        re.compile(r"malformed HTTP response .*x15.?x03|HTTP request to an HTTPS server"),
+        "it wants TLS: take {registry} out of insecure-registries of the engine's daemon.json",
+    ),
+    (
+        re.compile("x509|certificate"),
+        "the engine does not trust it: put its authority into "
+        "/etc/docker/certs.d/{registry}/ca.crt",
+    ),
+    (
+        re.compile(r"toomanyrequests|too many requests|rate.?limit|\b429\b", re.IGNORECASE),
+        f"set a login for it: {_LOGIN}",
+    ),
+    (
+        re.compile(r"proxyconnect|\b407\b|proxy authentic", re.IGNORECASE),
+        "see the proxy of the Docker engine, not the worker's",
+    ),
+    (
+        re.compile("no such host|server misbehaving|name resolution"),
+        "see the DNS of the engine's machine, and the image's name",
+    ),
+    (re.compile("no space left|disk quota"), "make room for the engine: docker system prune"),
+)
+"""What to do, by the engine's words on a registry."""
 _NETWORK = re.compile(
     r"no such host|connection refused|connection reset|timeout|timed out|deadline exceeded"
     r"|\bEOF\b|unreachable|no route to host|\b50[0-9]\b|broken pipe",
@@ -71,7 +103,7 @@ def pull(
     except EngineRefused as error:
         reason = _without_names(error.reason, reference)
         blame = blame_for(reason, error.status, with_credentials=credentials is not None)
-        raise Trouble(blame, error.reason) from None
+        raise Trouble(blame, _said(reference, credentials, error.reason)) from None
     finally:
         given_up.set()
 
@@ -83,7 +115,7 @@ def _pull(
     given_up: threading.Event,
 ) -> None:
     authorization = None if credentials is None else _login(engine, credentials)
-    with asking("pull", f"{reference.repository}:{reference.tag}"):
+    with engine.asking("pull", f"{reference.repository}:{reference.tag}"):
         events = engine.client.pull(
             reference.repository,
             tag=reference.tag,
@@ -119,15 +151,33 @@ def _login(engine: Engine, credentials: RegistryCredentials) -> dict[str, str] |
     registry = None if credentials.address == DEFAULT_REGISTRY else credentials.address
     given = {"username": credentials.username, "password": credentials.password}
     try:
-        with asking("login", credentials.address):
+        with engine.asking("login", credentials.address):
             engine.client.login(**given, registry=registry, reauth=True)
     except DockerError as error:
         log.error(
             "registry login refused, pulling without",
-            extra={"registry": credentials.address, "error": str(error)},
+            extra={"error": _login_said(credentials, error)},
         )
         return None
     return given
+
+
+def _said(reference: ImageReference, credentials: RegistryCredentials | None, reason: str) -> str:
+    """Return the engine's words on a pull in the shape of all peers."""
+    name = reference.registry
+    login = f" ({_LOGIN})" if credentials else ""
+    todo = next((todo for words, todo in _REMEDIES if words.search(reason)), "")
+    if not todo and _DENIED.search(reason):
+        todo = _IS_IT_RIGHT if credentials else _NO_LOGIN
+    tried = f"pull {reference.repository}:{reference.tag}"
+    said = f"image registry {name}{login}: {tried}: {' '.join(reason.split())}"
+    return f"{said}; {todo.format(registry=name)}" if todo else said
+
+
+def _login_said(credentials: RegistryCredentials, error: DockerError) -> str:
+    reason = error.reason if isinstance(error, EngineRefused) else str(error)
+    name = credentials.address
+    return f"image registry {name} ({_LOGIN}): login: {reason}; {_IS_IT_RIGHT}"
 
 
 def blame_for(reason: str, status: int, *, with_credentials: bool) -> Blame:

@@ -6,6 +6,7 @@ from any thread.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from iexworker import peers
 from iexworker.core import chainconfig
 from iexworker.core.malformed import Malformed
 from iexworker.core.messages import (
@@ -30,6 +32,7 @@ from iexworker.core.messages import (
 from iexworker.core.transport import READ_TIMEOUT_S, NoAnswer, Reply, Transport
 from iexworker.errors import SchedulerError, Unauthorized
 from iexworker.json_fields import MalformedMessage
+from iexworker.peers import Peer
 from iexworker.poco.models import ChainConfiguration, Profile
 
 HELD_READ_TIMEOUT_S = 180.0
@@ -77,6 +80,11 @@ class SchedulerClient:
         self._malformed = Malformed()
 
     @property
+    def peer(self) -> Peer:
+        """The scheduler, as its errors name it."""
+        return self._transport.peer
+
+    @property
     def base_url(self) -> str:
         """The scheduler's URL without a slash at its end."""
         return self._transport.base_url
@@ -106,8 +114,11 @@ class SchedulerClient:
 
     def chain_configuration(self, config_server_url: str) -> ChainConfiguration:
         """Return the chain configuration that the config server holds (docs/spec/02, 4.2)."""
-        url = f"{config_server_url.rstrip('/')}/config/chain"
-        return self._get(url, chainconfig.chain_configuration)
+        url = config_server_url.rstrip("/")
+        transport = Transport(url, peers.configuration_server(url))
+        with contextlib.closing(transport):
+            reply = self._call("GET", "/config/chain", transport=transport)
+            return self._read("/config/chain", reply, chainconfig.chain_configuration, transport)
 
     def challenge(self, wallet: str) -> str:
         """Return the text to sign for a login of this lower-case address (3.1)."""
@@ -128,7 +139,7 @@ class SchedulerClient:
         reply = self._authorised("POST", path, read_timeout_s=PING_READ_TIMEOUT_S)
         if not _SESSION_ID.fullmatch(reply.text):
             self._malformed.say(path, reply.text, "no session id")
-            raise SchedulerError(f"{path}: malformed answer: {reply.shown}", reply.status)
+            raise SchedulerError(self._odd(f"POST {path}", reply.shown), reply.status)
         return reply.text
 
     def computing(self) -> list[str]:
@@ -183,8 +194,10 @@ class SchedulerClient:
         if reply.status == 202:
             return Answer(AnswerKind.REFUSED, NotificationType.PLEASE_ABORT, reply.shown)
         if reply.status not in (200, 204):
-            raise SchedulerError(f"POST {path}: unexpected status {reply.status}", reply.status)
-        return Answer(AnswerKind.ACCEPTED, self._read(path, reply, _next), reply.shown)
+            said = self._transport.peer.answered(f"POST {path}", reply.status, reply.shown)
+            raise SchedulerError(said, reply.status)
+        following = self._read(path, reply, _next, method="POST")
+        return Answer(AnswerKind.ACCEPTED, following, reply.shown)
 
     def _notification(self, path: str, item: object) -> Notification | None:
         try:
@@ -196,13 +209,26 @@ class SchedulerClient:
     def _get(self, path: str, parse: Callable[[object], T]) -> T:
         return self._read(path, self._call("GET", path), parse)
 
-    def _read(self, path: str, reply: Reply, parse: Callable[[object], T]) -> T:
+    def _read(
+        self,
+        path: str,
+        reply: Reply,
+        parse: Callable[[object], T],
+        transport: Transport | None = None,
+        method: str = "GET",
+    ) -> T:
         try:
             return parse(reply.json())
         except ValueError as error:
             where = path.partition("?")[0]
             self._malformed.say(where, reply.text, str(error))
-            raise SchedulerError(f"{where}: malformed answer: {error}", reply.status) from None
+            said = self._odd(f"{method} {where}", str(error), transport)
+            raise SchedulerError(said, reply.status) from None
+
+    def _odd(self, tried: str, words: str, transport: Transport | None = None) -> str:
+        peer = (transport or self._transport).peer
+        todo = f"is that the address of a {peer.name}?"
+        return peer.told(tried, f"malformed answer: {words}", todo)
 
     def _authorised(
         self,
@@ -226,10 +252,12 @@ class SchedulerClient:
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         read_timeout_s: float = READ_TIMEOUT_S,
+        transport: Transport | None = None,
     ) -> Reply:
+        transport = transport or self._transport
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         try:
-            reply = self._transport.call(
+            reply = transport.call(
                 method, path, headers=headers, body=data, read_timeout_s=read_timeout_s
             )
         except NoAnswer as error:
@@ -237,8 +265,8 @@ class SchedulerClient:
         if 200 <= reply.status < 300:
             return reply
         kind = Unauthorized if reply.status == 401 else SchedulerError
-        words = f": {reply.shown}" if reply.shown else ""
-        raise kind(f"{method} {path}: answered {reply.status}{words}", reply.status)
+        tried = f"{method} {path.partition('?')[0]}"
+        raise kind(transport.peer.answered(tried, reply.status, reply.shown), reply.status)
 
 
 def _next(data: object) -> NotificationType | None:

@@ -38,10 +38,9 @@ def log_in(client: SchedulerClient, wallet: Wallet) -> str:
     try:
         challenge = client.challenge(wallet.address)
         if not 0 < len(challenge) <= LONGEST_CHALLENGE:
-            raise SchedulerError(
-                f"login: expected a challenge of {LONGEST_CHALLENGE} characters, "
-                f"got {len(challenge)}; not signed"
-            )
+            came = f"a challenge of {len(challenge)} characters, not signed"
+            todo = f"expected {LONGEST_CHALLENGE}: is that the address of a scheduler?"
+            raise SchedulerError(client.peer.told("login", came, todo))
         jwt = client.login(wallet.address, sign_challenge(wallet, challenge))
     except Unauthorized as error:
         raise LoginRefused(
@@ -49,7 +48,8 @@ def log_in(client: SchedulerClient, wallet: Wallet) -> str:
             "ask the workerpool's manager to put this address on its list"
         ) from None
     if not _JWT.fullmatch(jwt):
-        raise SchedulerError(f"login: expected a token, got {len(jwt)} characters that are none")
+        came = f"{len(jwt)} characters that are no token"
+        raise SchedulerError(client.peer.told("login", came, "is that the address of a scheduler?"))
     return jwt
 
 

@@ -32,6 +32,19 @@ class Terms:
     """The version that we show."""
     refusal: str
     """Why we cannot work for it, empty when we can."""
+    wrong_pool: str = ""
+    """Why its tasks would all be refused: it serves another pool than the operator's."""
+
+
+def compare_pool(configuration: PublicConfiguration, ours: str | None) -> str:
+    """Say that the scheduler serves another pool than `POOL_ADDRESS` names, empty when not."""
+    theirs = configuration.workerpool_address
+    if not theirs or ours in (None, theirs):
+        return ""
+    return (
+        f"POOL_ADDRESS={ours} is another workerpool than the scheduler's, {theirs}: correct one of "
+        "POOL_ADDRESS and IEXEC_CORE_URL, or unset POOL_ADDRESS"
+    )
 
 
 def agree_version(
@@ -71,7 +84,9 @@ class Session:
         *,
         profile: str,
         reported_version: str | None,
+        pool_address: str | None = None,
     ) -> None:
+        self._pool_address = pool_address
         self._client = client
         self._tokens = tokens
         self._registration = registration
@@ -94,7 +109,8 @@ class Session:
     ) -> Terms:
         """Judge the scheduler's documents, fresh ones or those of an earlier start."""
         version, refusal = agree_version(configuration, profile, self._reported_version)
-        return Terms(configuration, chain, profile, version, refusal)
+        wrong_pool = compare_pool(configuration, self._pool_address)
+        return Terms(configuration, chain, profile, version, refusal, wrong_pool)
 
     def join(self) -> str:
         """Log in and register; return the token. Raises `LoginRefused` or `SchedulerError`."""

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from iexworker import outage, peers
 from iexworker.core import sockjs, stomp
 from iexworker.core.malformed import Malformed
 from iexworker.core.messages import Notification
@@ -28,6 +29,7 @@ OPENING_TIMEOUT_S = 15.0
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 15.0
 FRAMES_AT_ONCE = 100
+_STREAM = "notification stream"
 
 _CONNECT = stomp.encode(
     stomp.Frame("CONNECT", {"heart-beat": "10000,10000", "accept-version": "1.1,1.2"})
@@ -91,6 +93,7 @@ class NotificationStream:
         on_state: Callable[[bool], None],
     ) -> None:
         self._base_url = base_url.rstrip("/")
+        self._peer = peers.scheduler(self._base_url)
         self._on_notification = on_notification
         self._on_state = on_state
         self._malformed = Malformed()
@@ -99,7 +102,6 @@ class NotificationStream:
         self._link: _Link | None = None
         self._stopped = threading.Event()
         self._informed = False
-        self._last_words = ""
 
     @property
     def ready(self) -> bool:
@@ -160,7 +162,7 @@ class NotificationStream:
                 for event in events:
                     self._handle(link, event)
         except SessionLost as error:
-            self._say_lost(link, link.failure or str(error))
+            self._say_lost(link.failure or str(error))
         except Exception:
             log.exception("notification stream failed, a new session follows")
         finally:
@@ -172,14 +174,15 @@ class NotificationStream:
         """Ask once whether the scheduler offers SockJS; the session itself needs nothing of it."""
         if self._informed:
             return
-        url = f"{self._base_url}/connect/info"
+        path = "/connect/info"
+        url = self._base_url + path
         try:
             with new_session() as session:
-                reply = exchange(session, "GET", url, read_timeout_s=CONNECT_TIMEOUT_S)
+                reply = exchange(session, self._peer, "GET", url, read_timeout_s=CONNECT_TIMEOUT_S)
         except NoAnswer as error:
             raise SessionLost(str(error)) from None
         if reply.status != 200:
-            raise SessionLost(f"GET {url}: answered {reply.status}")
+            raise SessionLost(self._peer.answered(f"GET {path}", reply.status, reply.shown))
         self._informed = True
 
     def _handle(self, link: _Link, event: sockjs.Event) -> None:
@@ -248,7 +251,7 @@ class NotificationStream:
             return link, frames
         if link.connected and not link.failure and link.ready_s is None:
             link.ready_s = time.monotonic()
-            self._last_words = ""
+            outage.of(outage.SCHEDULER).worked(_STREAM)
             log.info("notification stream ready", extra={"topics": len(self._topics)})
             self._tell(True)
         return None
@@ -259,11 +262,9 @@ class NotificationStream:
         except Exception:
             log.exception("state of the notification stream not handled")
 
-    def _say_lost(self, link: _Link, words: str) -> None:
-        """Log the loss of a session; of those that cannot be opened, once for each reason."""
-        if not self._stopped.is_set() and (words != self._last_words or link.ready_s is not None):
-            self._last_words = words
-            log.warning("notification stream down", extra={"error": words})
+    def _say_lost(self, words: str) -> None:
+        if not self._stopped.is_set():
+            outage.of(outage.SCHEDULER).failed(_STREAM, f"notification stream down: {words}")
 
 
 def _subscription(identifier: str, task_id: str) -> str:

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 import requests
 import urllib3.exceptions
 
+from iexworker import peers
 from iexworker.errors import Unavailable
+from iexworker.http_session import EnvironmentSession
+from iexworker.peers import Peer
 
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 60.0
@@ -55,16 +58,16 @@ class Reply:
             return json.loads(self.body) if self.body.strip() else None
         except RecursionError:
             raise ValueError("JSON nested too deeply") from None
+        except ValueError:
+            raise ValueError(f"no JSON: {self.shown}") from None
 
 
 def new_session() -> requests.Session:
-    """Return a session that takes nothing from the environment, as the Java worker's client.
+    """Return a session for the scheduler's family.
 
-    Neither proxies nor a `.netrc`, which would overwrite the Authorization header. Compression
-    is not asked for: a small answer could unpack to a large one.
+    Compression is not asked for: a small answer could unpack to a large one.
     """
-    session = requests.Session()
-    session.trust_env = False
+    session = EnvironmentSession()
     session.max_redirects = MAX_REDIRECTS
     session.headers.update(
         {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "iexworker"}
@@ -73,10 +76,14 @@ def new_session() -> requests.Session:
 
 
 class Transport:
-    """Calls to one base URL, from any thread."""
+    """Calls to one base URL, from any thread.
 
-    def __init__(self, base_url: str) -> None:
+    `peer` is who answers there, as errors name it; the scheduler unless it is given.
+    """
+
+    def __init__(self, base_url: str, peer: Peer | None = None) -> None:
         self.base_url = base_url.rstrip("/")
+        self.peer = peer or peers.scheduler(self.base_url)
         self._own = threading.local()
         self._lock = threading.Lock()
         self._sessions: list[requests.Session] = []
@@ -92,12 +99,19 @@ class Transport:
     ) -> Reply:
         """Make one request and read its answer whole; raises `NoAnswer`.
 
-        `path` is appended to the base URL unless it is a URL itself. An iterable body with a length
-        is sent as it comes, under a `Content-Length`.
+        `path` is appended to the base URL. An iterable body with a length is sent as it comes,
+        under a `Content-Length`.
         """
-        url = path if "://" in path else self.base_url + path
         headers = {"Content-Type": "application/json", **(headers or {})}
-        return exchange(self._session(), method, url, headers, body, read_timeout_s)
+        return exchange(
+            self._session(),
+            self.peer,
+            method,
+            self.base_url + path,
+            headers,
+            body,
+            read_timeout_s,
+        )
 
     def close(self) -> None:
         """Close the connections of all threads."""
@@ -116,13 +130,18 @@ class Transport:
 
 def exchange(
     session: requests.Session,
+    peer: Peer,
     method: str,
     url: str,
     headers: Mapping[str, str] | None = None,
     body: Body = None,
     read_timeout_s: float = READ_TIMEOUT_S,
 ) -> Reply:
-    """Make one request and read its answer whole; raises `NoAnswer`."""
+    """Make one request and read its answer whole; raises `NoAnswer`.
+
+    `url` begins with the peer's address.
+    """
+    tried = f"{method} {url.removeprefix(peer.address.rstrip('/')).partition('?')[0]}"
     deadline_s = time.monotonic() + CONNECT_TIMEOUT_S + 2 * read_timeout_s
     try:
         with session.request(
@@ -136,9 +155,9 @@ def exchange(
             return Reply(response.status_code, _read(response, deadline_s))
     except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
         # RequestException is an OSError; a Location that is no URL raises a bare ValueError.
-        raise NoAnswer(f"{method} {url}: {reason(error)}") from error
+        raise NoAnswer(peer.failed(tried, error)) from error
     except NoAnswer as error:
-        raise NoAnswer(f"{method} {url}: {error}") from None
+        raise NoAnswer(peer.told(tried, str(error))) from None
 
 
 def _read(response: requests.Response, deadline_s: float) -> bytes:
@@ -150,12 +169,3 @@ def _read(response: requests.Response, deadline_s: float) -> bytes:
         if time.monotonic() > deadline_s:
             raise NoAnswer("the answer does not end")
     return bytes(body)
-
-
-def reason(error: BaseException) -> str:
-    """Return the innermost cause of a failed call in a few words."""
-    root = error
-    while (inner := root.__cause__ or root.__context__) is not None:
-        root = inner
-    words = root.strerror if isinstance(root, OSError) and root.strerror else str(root)
-    return " ".join(words.split())[:_SHOWN_CHARACTERS] or type(root).__name__

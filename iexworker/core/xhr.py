@@ -14,9 +14,10 @@ from collections.abc import Generator, Iterator, Sequence
 import requests
 import urllib3.exceptions
 
+from iexworker import peers
 from iexworker.core import sockjs
 from iexworker.core.malformed import Malformed
-from iexworker.core.transport import CONNECT_TIMEOUT_S, NoAnswer, exchange, new_session, reason
+from iexworker.core.transport import CONNECT_TIMEOUT_S, NoAnswer, exchange, new_session
 
 SILENCE_S = 20.0
 """Four heartbeats of the server: after so long without a byte the connection is dead."""
@@ -24,6 +25,8 @@ SILENCE_S = 20.0
 _CHUNK_BYTES = 64 * 1024
 _LINE_LIMIT_BYTES = 4 * 1024 * 1024
 _SHORTEST_EMPTY_RESPONSE_S = 1.0
+_ANY_SESSION = "/connect/.."
+"""Instead of a session's own path, so that the same trouble has the same words."""
 
 
 Event = sockjs.Open | sockjs.HeartbeatFrame | sockjs.Messages
@@ -37,8 +40,9 @@ class XhrSession:
     """A session under a path of its own: one thread receives, another may send."""
 
     def __init__(self, base_url: str, malformed: Malformed) -> None:
-        self._base_url = base_url
-        self._url = base_url + sockjs.new_session_path()
+        self._peer = peers.scheduler(base_url)
+        self._path = sockjs.new_session_path()
+        self._url = base_url + self._path
         self._malformed = malformed
         self._receiving = new_session()
         self._sending = new_session()
@@ -70,6 +74,7 @@ class XhrSession:
         try:
             reply = exchange(
                 self._sending,
+                self._peer,
                 "POST",
                 f"{self._url}/xhr_send",
                 {"Content-Type": "application/json"},
@@ -77,9 +82,10 @@ class XhrSession:
                 read_timeout_s=SILENCE_S,
             )
         except NoAnswer as error:
-            raise SessionLost(str(error)) from None
+            raise SessionLost(str(error).replace(self._path, _ANY_SESSION)) from None
         if not 200 <= reply.status < 300:
-            raise SessionLost(f"POST {self._url}/xhr_send: answered {reply.status} {reply.shown}")
+            tried = f"POST {_ANY_SESSION}/xhr_send"
+            raise SessionLost(self._peer.answered(tried, reply.status, reply.shown))
 
     def close(self) -> None:
         """End the session from any thread: `receive` raises soon.
@@ -99,21 +105,20 @@ class XhrSession:
 
     def _one_response(self) -> Iterator[Event | sockjs.Closed]:
         url = f"{self._url}/xhr_streaming"
-        # Without the session's own path, so that the same trouble has the same words.
-        what = f"POST {self._base_url}/connect/../xhr_streaming"
+        tried = f"POST {_ANY_SESSION}/xhr_streaming"
         try:
             with self._receiving.post(
                 url, stream=True, timeout=(CONNECT_TIMEOUT_S, SILENCE_S)
             ) as response:
                 self._register(response)
                 if response.status_code != 200:
-                    raise SessionLost(f"{what}: answered {response.status_code}")
+                    raise SessionLost(self._peer.answered(tried, response.status_code))
                 for line in self._lines(response):
                     event = self._decode(line)
                     if event is not None and not isinstance(event, sockjs.Prelude):
                         yield event
         except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
-            raise SessionLost(f"{what}: {reason(error)}") from None
+            raise SessionLost(self._peer.failed(tried, error)) from None
 
     def _register(self, response: requests.Response) -> None:
         with self._lock:

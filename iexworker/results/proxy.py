@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from iexworker import peers
 from iexworker.core.transport import READ_TIMEOUT_S, Body, NoAnswer, Reply, Transport
 from iexworker.errors import Unavailable
 from iexworker.poco.models import ZERO_BYTES32, Profile, TaskDescription, TeeFramework
@@ -105,8 +106,8 @@ class _Document:
 class ResultProxy:
     """Calls to one result proxy. Nothing is repeated here; every call raises `ProxyError`."""
 
-    def __init__(self, base_url: str) -> None:
-        self._transport = Transport(base_url)
+    def __init__(self, base_url: str, *, of_deal: bool = False) -> None:
+        self._transport = Transport(base_url, peers.result_proxy(base_url, of_deal=of_deal))
 
     def close(self) -> None:
         """Close the connections of all threads."""
@@ -117,7 +118,7 @@ class ResultProxy:
         body = json.dumps(authorization, separators=(",", ":")).encode()
         jwt = self._call("POST", "/v1/results/token", signature, body).text
         if not _JWT.fullmatch(jwt):
-            raise ProxyError("POST /v1/results/token: the answer is no token")
+            raise self._odd("POST /v1/results/token", "the answer is no token")
         return jwt
 
     def upload(self, jwt: str, upload: Upload) -> str:
@@ -138,8 +139,12 @@ class ResultProxy:
                 return None
             raise
         if text and not _HASH.fullmatch(text):
-            raise ProxyError(f"GET {path}: the answer is no hash: {text:.80}")
+            raise self._odd(f"GET {path}", f"the answer is no hash: {text:.80}")
         return text or None
+
+    def _odd(self, tried: str, came: str) -> ProxyError:
+        todo = "is that the address of a result proxy?"
+        return ProxyError(self._transport.peer.told(tried, came, todo))
 
     def _call(
         self,
@@ -155,14 +160,10 @@ class ResultProxy:
                 method, path, headers=headers, body=body, read_timeout_s=read_timeout_s
             )
         except NoAnswer as error:
-            raise ProxyError(f"result proxy: {error}") from error
+            raise ProxyError(str(error)) from error
         if reply.status != 200:
-            words = f": {reply.shown}" if reply.shown else ""
-            raise ProxyError(
-                f"result proxy {self._transport.base_url}: {method} {path}: "
-                f"answered {reply.status}{words}",
-                reply.status,
-            )
+            said = self._transport.peer.answered(f"{method} {path}", reply.status, reply.shown)
+            raise ProxyError(said, reply.status)
         return reply
 
 
@@ -226,7 +227,7 @@ def _store(
         stored = _stored(proxy, upload.task_id)
         if stored is not None:
             return stored
-        log.warning(
+        log.debug(
             "upload not accepted",
             extra={"task": upload.task_id, "error": str(refusal), "tries_left": left},
         )

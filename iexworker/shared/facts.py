@@ -60,6 +60,8 @@ class Facts:
     registered: bool = _by(SCHEDULING, False)
     scheduler_text: str = _by(SCHEDULING, "")
     """Why login, registration or the event stream does not stand."""
+    stream_open: bool | None = _by(SCHEDULING)
+    """Whether the event stream stands; None before the first."""
     last_block: int | None = _by(SCHEDULING)
     """The number of the chain's head."""
     last_block_s: float | None = _by(SCHEDULING)
@@ -79,6 +81,12 @@ class Facts:
     gas_text: str = _by(SCHEDULING, "")
     stake_text: str = _by(SCHEDULING, "")
     """Why the wallet's deposit keeps work away."""
+    deposit_nrlc: int | None = _by(SCHEDULING)
+    """The wallet's free stake, which contributions can lock; None before it was read."""
+    locked_nrlc: int | None = _by(SCHEDULING)
+    """What contributions have locked of it."""
+    deposit_text: str = _by(SCHEDULING, "")
+    """What the deposit will not do; it keeps no work away by itself."""
     gpu_text: str = _by(SCHEDULING, "")
     """Why the declared GPU cannot be used."""
     tasks_open: int | None = _by(SCHEDULING)

@@ -90,9 +90,9 @@ def test_a_node_that_refuses_batches_by_status_is_asked_one_by_one(
 @pytest.mark.parametrize(
     ("raw", "status", "words"),
     [
-        (b"", 500, "HTTP status 500"),
-        (b"", 401, "HTTP status 401"),
-        (b"<html>", 200, "no JSON-RPC answer"),
+        (b"", 500, "answered 500"),
+        (b"", 401, "answered 401"),
+        (b"<html>", 200, "is no JSON"),
         (b"[]", 200, "JSON-RPC answer"),
         (b"7", 200, "JSON-RPC answer"),
         (b"{}", 200, "neither result nor error"),
@@ -113,14 +113,13 @@ def test_a_batch_that_meets_a_fault_of_the_node_is_an_error(node: FakeNode) -> N
     node.set("eth_chainId", "0x1")
     rpc = Rpc(node.url)
 
-    with pytest.raises(ChainError, match="HTTP status 503"):
+    with pytest.raises(ChainError, match="answered 503"):
         rpc.batch([("eth_chainId", ())])
     node.status = 200
     assert rpc.batch([("eth_chainId", ()), ("eth_chainId", ())]) == ["0x1", "0x1"]
-    assert len(node.posts) == 2
+    assert [isinstance(post, list) for post in node.posts] == [True, False, True]
 
 
-@pytest.mark.filterwarnings("ignore:Received batch response with missing")
 @pytest.mark.parametrize(
     "raw",
     [
@@ -167,7 +166,7 @@ def test_a_node_that_does_not_answer_is_given_up_in_time() -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(ChainError, match="no answer in time"):
+        with pytest.raises(ChainError, match=r"no answer within 0\.05 s"):
             Rpc(url, timeout_s=0.05).call("eth_chainId")
 
 

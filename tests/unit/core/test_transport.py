@@ -41,22 +41,6 @@ def test_every_request_carries_the_recorded_headers(
     assert post.headers["authorization"] == "Bearer x"
 
 
-def test_nothing_is_taken_from_the_environment(
-    server: ScriptedServer,
-    client: Transport,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    home = tmp_path_factory.mktemp("home")
-    (home / ".netrc").write_text("machine 127.0.0.1 login a password b\n")
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    server.on("GET /x", Reply(200, b"ok"))
-    assert client.call("GET", "/x", headers={"Authorization": "Bearer x"}).body == b"ok"
-    assert server.requests[0].headers["authorization"] == "Bearer x"
-
-
 def test_a_redirect_is_followed_without_the_token_when_it_leaves_the_host(
     server: ScriptedServer, client: Transport
 ) -> None:
@@ -69,23 +53,29 @@ def test_a_redirect_is_followed_without_the_token_when_it_leaves_the_host(
 
 def test_a_redirect_in_circles_is_no_answer(server: ScriptedServer, client: Transport) -> None:
     server.on("GET /x", Reply(302, headers={"Location": "/x"}))
-    with pytest.raises(NoAnswer, match="Exceeded 5 redirects"):
+    with pytest.raises(NoAnswer, match="redirects too often"):
         client.call("GET", "/x")
 
 
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        (b"", "without response"),
+        (b"", "closed the connection without an answer"),
         (b"SMTP ready\r\n", "SMTP ready"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", "7 more expected"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc", "IncompleteRead"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", "invalid literal"),
-        (b"HTTP/1.1 302 Found\r\nLocation: http://[x\r\nContent-Length: 0\r\n\r\n", "IPv6"),
-        (b"HTTP/1.1 302 Found\r\nLocation: ftp://x/\r\nContent-Length: 0\r\n\r\n", "ftp://x/"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", "cut off"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc", "cut off"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", "cut off"),
+        (
+            b"HTTP/1.1 302 Found\r\nLocation: http://[x\r\nContent-Length: 0\r\n\r\n",
+            "cannot be used",
+        ),
+        (
+            b"HTTP/1.1 302 Found\r\nLocation: ftp://x/\r\nContent-Length: 0\r\n\r\n",
+            "cannot be used",
+        ),
         (
             b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nxyz",
-            "decompress",
+            "cannot be unpacked",
         ),
     ],
 )
@@ -95,7 +85,7 @@ def test_a_broken_answer_is_no_answer(
     server.on("GET /x", Reply(raw=raw))
     with pytest.raises(NoAnswer, match=words) as caught:
         client.call("GET", "/x")
-    assert str(caught.value).startswith(f"GET {server.url}/x: ")
+    assert str(caught.value).startswith(f"scheduler {server.url} (IEXEC_CORE_URL): GET /x: ")
     assert caught.value.exit_code == 69
 
 
@@ -132,7 +122,7 @@ def test_a_silent_or_dripping_server_is_given_up(monkeypatch: pytest.MonkeyPatch
         began_s = time.monotonic()
         with pytest.raises(NoAnswer, match="does not end"):
             client.call("GET", "/", read_timeout_s=0.2)
-        with pytest.raises(NoAnswer, match="timed out"):
+        with pytest.raises(NoAnswer, match=r"no answer within 0\.1 s"):
             client.call("GET", "/", read_timeout_s=0.1)
         assert time.monotonic() - began_s < 5
         stop.set()
@@ -143,10 +133,10 @@ def test_a_silent_or_dripping_server_is_given_up(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("http://127.0.0.1:1", "Connection refused"),
-        ("nowhere", "No scheme"),
-        ("http://a b", "invalid character"),
-        ("http://\ud800", "not allowed"),
+        ("http://127.0.0.1:1", "connection refused"),
+        ("nowhere", "cannot be used"),
+        ("http://a b", "cannot be used"),
+        ("http://\ud800", "cannot be used"),
     ],
 )
 def test_an_address_that_cannot_be_reached_is_named(url: str, words: str) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import logging
 import subprocess
 import sys
 import zipfile
@@ -166,7 +167,7 @@ def test_a_refusal_carries_its_status(
         lambda: proxy.ipfs_hash(TASK),
     )
     for method in methods:
-        with pytest.raises(ProxyError, match=f"answered {status}: why") as caught:
+        with pytest.raises(ProxyError, match=f"answered {status} [A-Z][A-Za-z ]+: why") as caught:
             method()
         assert caught.value.status == status
 
@@ -275,6 +276,7 @@ def test_an_upload_that_stays_refused_is_an_error(
     tries: int,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.DEBUG, "iexworker.results")
     server.on(RESULTS, Reply(status))
     server.on(FIND, Reply(404), Reply(500))
     with pytest.raises(ProxyError) as caught:
@@ -386,6 +388,6 @@ def test_the_wait_for_a_stored_archive_ends(
         return Reply(200)
 
     server.on(RESULTS, late)
-    with pytest.raises(ProxyError, match="timed out"):
+    with pytest.raises(ProxyError, match=r"no answer within 0\.1 s"):
         proxy.upload("jwt", upload_of(archive))
     release.set()
