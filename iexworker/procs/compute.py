@@ -16,6 +16,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from iexworker import outage
 from iexworker.compute.cancellation import Cancellation, Cancelled
 from iexworker.compute.executor import Executor
 from iexworker.errors import EXIT_INTERNAL
@@ -66,6 +67,7 @@ class Slot:
         self._context.ready()
         while not self._leaving():
             self._entry.tick()
+            outage.remind()
             self._wait()
         self._entry.write(state=State.STOPPING)
         if self._job is None:

@@ -13,6 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from iexworker import outage
 from iexworker.core.client import SchedulerClient
 from iexworker.errors import SchedulerError, Unauthorized
 from iexworker.shared.board import State
@@ -135,16 +136,16 @@ class Heartbeat:
             self._compare(session_id)
 
     def _note(self, problem: str) -> None:
-        """Show how the ping ended, and log it when that differs from the one before."""
-        before, self._problem = self._problem, problem
+        """Show how the ping ended; while the event stream is down, scheduling tells the log."""
+        self._problem = problem
         if problem:
             self._facts.set(last_ping_ok=False, ping_text=problem)
-            level = logging.DEBUG if before else logging.WARNING
-            log.log(level, "ping not answered", extra={"error": problem})
+            log.debug("ping not answered", extra={"error": problem})
+            if self._facts.read().stream_open is not False:
+                outage.of(outage.SCHEDULER).failed("ping", problem)
         else:
             self._facts.set(last_ping_s=time.time(), last_ping_ok=True, ping_text="")
-            if before != "":
-                log.info("ping answered")
+            outage.of(outage.SCHEDULER).worked("ping")
         self._entry.write(text=problem or "the scheduler answers")
 
     def _compare(self, session_id: str) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from iexworker import locks, machine
+from iexworker import locks, machine, outage
 from iexworker import wallet as wallets
 from iexworker.core.client import SchedulerClient
 from iexworker.core.login import Tokens
@@ -99,6 +99,7 @@ class Scheduling:
             registration(settings, wallet.address),
             profile=settings.profile,
             reported_version=settings.reported_version,
+            pool_address=settings.pool_address,
         )
         self._connection = Connection(
             SchedulerLink(client, tokens, session, context.channels.tokens),
@@ -169,6 +170,7 @@ class Scheduling:
             self._slots.retry()
             self._connection.share_token()
             self._service.show()
+            outage.remind()
             stop = self._context.stop_order()
             if stop is not None and until_s is None:
                 until_s = time.monotonic() + stop.grace_s - LEAVE_S

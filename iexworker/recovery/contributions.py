@@ -81,7 +81,7 @@ class Contributions:
             try:
                 record = await self._record(event)
             except ChainError as error:
-                log.warning("chain not read", extra={"task": event.task_id, "error": str(error)})
+                log.debug("chain not read", extra={"task": event.task_id, "error": str(error)})
                 failure = error
                 continue
             if record is not None:

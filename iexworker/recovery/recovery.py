@@ -11,7 +11,15 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from iexworker.errors import JournalDamaged, JournalError, LoginRefused, Unavailable
+from iexworker import outage
+from iexworker.errors import (
+    ChainError,
+    JournalDamaged,
+    JournalError,
+    LoginRefused,
+    SchedulerError,
+    Unavailable,
+)
 from iexworker.retry import until_it_works
 
 log = logging.getLogger(__name__)
@@ -80,10 +88,18 @@ class Recovery:
         await self.look()
 
     async def _persist(self, work: Work) -> None:
-        await until_it_works(work, (Unavailable, LoginRefused, JournalError, OSError), _not_yet)
+        errors = (Unavailable, LoginRefused, JournalError, OSError)
+        with outage.trial() as trial:
+            await until_it_works(work, errors, lambda error: _not_yet(error, trial))
 
 
-def _not_yet(error: Exception) -> None:
+def _not_yet(error: Exception, trial: outage.Trial) -> None:
     if isinstance(error, JournalDamaged):
         raise error  # the process restarts and sets the journal aside
+    if isinstance(error, ChainError):
+        trial.failed(outage.CHAIN, error)
+        return
+    if isinstance(error, SchedulerError | LoginRefused):
+        trial.failed(outage.SCHEDULER, error)
+        return
     log.warning("recovery not done yet, trying again", extra={"error": str(error)})

@@ -15,7 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from iexworker import peers
 from iexworker.chain.hub import Hub
+from iexworker.chain.rpc import Batches
 from iexworker.errors import ChainError
 from iexworker.outbox import gas
 from iexworker.outbox.actions import Action, Pace, Result, Tally
@@ -29,6 +31,7 @@ from iexworker.poco.authorization import WorkerpoolAuthorization
 from iexworker.poco.models import (
     ZERO_ADDRESS,
     ActionKind,
+    ChainAccount,
     ChainConfiguration,
     ChainReceipt,
     Contributed,
@@ -73,6 +76,7 @@ class ChainGateway:
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._local = threading.local()
         self._one_reward = asyncio.Lock()
+        self._batches = Batches()
         self.wake = asyncio.Event()
         """Set when the outbox has something new to do."""
         self.tally = Tally()
@@ -89,9 +93,21 @@ class ChainGateway:
         chain_id = hub.chain_id()
         if chain_id != self.configuration.chain_id:
             raise ChainError(
-                f"the node {self._node_url} is on chain {chain_id}, the scheduler works on chain "
-                f"{self.configuration.chain_id}: set IEXEC_WORKER_OVERRIDE_BLOCKCHAIN_NODE_ADDRESS "
-                "to a node of that chain"
+                hub.rpc.peer.told(
+                    "eth_chainId",
+                    f"it is on chain {chain_id}, the scheduler works on chain "
+                    f"{self.configuration.chain_id}",
+                    f"set {peers.NODE_SETTING} to a node of that chain",
+                )
+            )
+        if not hub.has_contract():
+            raise ChainError(
+                hub.rpc.peer.told(
+                    "eth_getCode",
+                    f"no contract at the hub {self.configuration.hub_address} of chain {chain_id}",
+                    "is the node synchronised, and of the same network? "
+                    f"else set {peers.NODE_SETTING} to one that is",
+                )
             )
         genesis = hub.genesis_hash()
         log.info("chain node answers", extra={"node": hub.client_version(), "chain": chain_id})
@@ -105,7 +121,9 @@ class ChainGateway:
     def _hub(self) -> Hub:
         hub: Hub | None = getattr(self._local, "hub", None)
         if hub is None:
-            hub = Hub(self.configuration, self._node_url, self._wallet.address)
+            hub = Hub(
+                self.configuration, self._node_url, self._wallet.address, batches=self._batches
+            )
             self._local.hub = hub
         return hub
 
@@ -159,9 +177,10 @@ class ChainGateway:
             authorized=True,
             task=view.task,
             account=view.account,
-            worker_stake=description.worker_stake,
+            # contributeAndFinalize locks no stake: profile 8's check of it is not repeated.
+            worker_stake=0 if description.finalizes_at_once else description.worker_stake,
             described=True,
-            finalizes_at_once=False,
+            finalizes_at_once=description.finalizes_at_once,
             contribution=view.contribution,
             now_s=view.head.timestamp_s,
         )
@@ -177,9 +196,9 @@ class ChainGateway:
         balance = None if sidechain else await self._read(Hub.balance)
         return gas.reserve(balance, self._prices.cap_wei, sidechain=sidechain)
 
-    async def deposit_nrlc(self) -> int:
-        """Return the wallet's free stake, which the next contribution can lock."""
-        return (await self._read(Hub.account)).stake
+    async def account(self) -> ChainAccount:
+        """Return the wallet's deposit: what the next contributions can lock, and what is locked."""
+        return await self._read(Hub.account)
 
     async def head(self) -> Head:
         """Return the newest block."""

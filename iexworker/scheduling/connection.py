@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from iexworker import outage
 from iexworker.core.chainconfig import chain_configuration
 from iexworker.core.client import SchedulerClient
 from iexworker.core.login import Tokens
@@ -74,6 +75,7 @@ class Connection:
         self._open = False
         self._words = "not logged in yet"
         self._refusal = ""
+        self._wrong_pool = ""
         self._told_token: str | None = None
         self.stream = NotificationStream(
             line.client.base_url, self._heard_in_thread, self._state_in_thread
@@ -146,7 +148,9 @@ class Connection:
         try:
             await asyncio.to_thread(self._line.tokens.renew, refused)
         except (SchedulerError, LoginRefused) as error:
-            log.warning("login failed", extra={"error": str(error)})
+            outage.of(outage.SCHEDULER).failed("login", error)
+        else:
+            outage.of(outage.SCHEDULER).worked("login")
         self.share_token()
 
     def _recall(self) -> None:
@@ -170,8 +174,11 @@ class Connection:
     async def _establish(self) -> bool:
         try:
             terms = await asyncio.to_thread(self._line.session.meet)
-            self._accept(terms)
-            if terms.refusal and not self._joined:
+            self._judge(terms)
+            # Another pool's scheduler is not believed: what was remembered of ours goes on.
+            if not terms.wrong_pool or self._joined:
+                self._accept(terms)
+            if self._refusal and not self._joined:
                 self._say("")
                 return True  # no new work, but contributed tasks go on
             await asyncio.to_thread(self._line.session.join)
@@ -183,7 +190,7 @@ class Connection:
         except SchedulerError as error:
             if self._fail_fast and not self._joined:
                 raise
-            self._say(f"the scheduler does not answer: {error}")
+            self._say(str(error))
             return False
         self._joined = True
         self._say("")
@@ -192,10 +199,14 @@ class Connection:
         self._settle()
         return True
 
+    def _judge(self, terms: Terms) -> None:
+        refusal = terms.refusal or terms.wrong_pool
+        if refusal and refusal != self._refusal:
+            log.error("scheduler cannot be served", extra={"reason": refusal})
+        self._refusal = refusal
+        self._wrong_pool = terms.wrong_pool
+
     def _accept(self, terms: Terms) -> None:
-        if terms.refusal and terms.refusal != self._refusal:
-            log.error("scheduler cannot be served", extra={"reason": terms.refusal})
-        self._refusal = terms.refusal
         self._facts.set(
             version=terms.version, profile=terms.profile.value, profile_text=terms.refusal
         )
@@ -224,10 +235,12 @@ class Connection:
         self._terms.set_result(terms)
 
     def _say(self, words: str) -> None:
-        if words and words != self._words:
-            log.warning("not connected to the scheduler", extra={"reason": words})
+        if words:
+            outage.of(outage.SCHEDULER).failed("login", words)
+        else:
+            outage.of(outage.SCHEDULER).worked("login")
         self._words = words
-        self._facts.set(scheduler_text=words)
+        self._facts.set(scheduler_text=words or self._wrong_pool)
 
     def _heard_in_thread(self, notification: Notification) -> None:
         self._loop.call_soon_threadsafe(self._heard, notification)
@@ -241,6 +254,7 @@ class Connection:
 
     def _changed(self, is_open: bool) -> None:
         self._open = is_open
+        self._facts.set(stream_open=is_open)
         log.debug("event stream", extra={"open": is_open})
         self._settle()
 

@@ -11,11 +11,16 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from iexworker import outage
 from iexworker.compute import names
 from iexworker.compute.engine import Engine
 from iexworker.errors import Unavailable
 from iexworker.retry import until_true
 from iexworker.task.replicate import Replicate, Step
+
+PROBE_TIMEOUT_S = 10
+"""For the calls by which the engine is watched: a silent one is to be noticed soon."""
+_SWEEPER = "sweeper"
 
 log = logging.getLogger(__name__)
 
@@ -27,16 +32,18 @@ class EngineContainers:
         self._wallet = wallet
         self._engine = Engine(address)
         self._lock = threading.Lock()  # one client, used by whichever thread needs it
+        self._probe = Engine(address, PROBE_TIMEOUT_S)
+        self._probe_lock = threading.Lock()
 
     def ping(self) -> None:
-        """Raise `DockerError` when the engine does not answer."""
-        with self._lock:
-            self._engine.ping()
+        """Raise `DockerError` when the engine does not answer soon."""
+        with self._probe_lock:
+            self._probe.ping()
 
     def runtimes(self) -> tuple[str, ...]:
         """Return the names of the engine's runtimes; raises `DockerError`."""
-        with self._lock:
-            return self._engine.runtimes()
+        with self._probe_lock:
+            return self._probe.runtimes()
 
     def kill_task(self, task_id: str) -> None:
         """Kill and remove the task's containers; raises `DockerError`."""
@@ -89,8 +96,7 @@ class Sweeper:
     async def sweep(self) -> None:
         """Remove containers that no task needs; `run` retries what the engine refuses now."""
         self._begun.set()
-        if problem := await self._try():
-            log.warning("containers not looked for, trying again", extra={"error": problem})
+        if not await self._swept():
             self._left.set()
 
     async def kill_task(self, task_id: str) -> None:
@@ -98,8 +104,7 @@ class Sweeper:
         try:
             await asyncio.to_thread(self._containers.kill_task, task_id)
         except Unavailable as error:
-            facts = {"task": task_id, "error": str(error)}
-            log.warning("containers not removed, trying again", extra=facts)
+            outage.of(outage.DOCKER).failed(_SWEEPER, error, task=task_id)
             self._left.set()
 
     async def run(self) -> None:
@@ -111,10 +116,7 @@ class Sweeper:
             await until_true(self._swept, at_once=False)
 
     async def _swept(self) -> bool:
-        return not await self._try()
-
-    async def _try(self) -> str:
-        """Look and remove once; return the error, empty without one."""
+        """Look and remove once; return whether it went through."""
         try:
             owned = await asyncio.to_thread(self._containers.owned)
             # Asked after the look: a task is known before it has a container.
@@ -124,5 +126,7 @@ class Sweeper:
                     await asyncio.to_thread(self._containers.remove, container)
                     log.warning("container left behind removed", extra={"task": task_id})
         except Unavailable as error:
-            return str(error)
-        return ""
+            outage.of(outage.DOCKER).failed(_SWEEPER, error)
+            return False
+        outage.of(outage.DOCKER).worked(_SWEEPER)
+        return True

@@ -14,6 +14,7 @@ import time
 from collections.abc import Coroutine
 from pathlib import Path
 
+from iexworker import outage
 from iexworker.compute.folders import remove_tree
 from iexworker.errors import ChainError, Unavailable
 from iexworker.poco.hashing import result_hash
@@ -88,6 +89,7 @@ class EffectExecutor:
         self._with.slots.release(replicate.task_id)
         self._with.unsubscribe(replicate.task_id)
         self._handovers.forget(replicate.task_id)
+        outage.of(outage.CHAIN).dropped(replicate.task_id)
         self._spawn(tell_end(self._runner.task_log.end(replicate), self._with.chain))
 
     def reveal_deadline_s(self, task_id: str) -> int | None:
@@ -314,10 +316,11 @@ class EffectExecutor:
         try:
             sighting = await self._with.chain.sight(task_id)
         except ChainError as error:
-            log.warning("chain not read", extra={"task": task_id, "error": str(error)})
+            outage.of(outage.CHAIN).failed(task_id, error, task=task_id)
             return
         finally:
             self._observing.discard(task_id)
+        outage.of(outage.CHAIN).worked(task_id)
         replicate = self._runner.get(task_id)
         if replicate is None:
             return
@@ -335,7 +338,7 @@ class EffectExecutor:
         try:
             seen = await self._with.scheduler_task(task_id)
         except Unavailable as error:
-            log.warning("scheduler not asked", extra={"task": task_id, "error": str(error)})
+            log.debug("scheduler not asked", extra={"task": task_id, "error": str(error)})
             return
         self._runner.apply(task_id, seen)
 

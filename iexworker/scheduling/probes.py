@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from iexworker import machine
+from iexworker import machine, outage
 from iexworker.errors import Unavailable
+from iexworker.poco.models import ChainAccount
 from iexworker.shared import limits
 from iexworker.shared.board import FactsBoard
 
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 
 HEAD_EVERY_S = 5.0
 """As upstream polls it (docs/spec/05, 5.4)."""
-HOST_EVERY_S = 10.0
+HOST_EVERY_S = 5.0
+DEPOSIT_EVERY_S = 30.0
 STAKE_PAUSE_S = 600.0
 """After a deposit that was too low: tasks of other deals may lock less."""
 
@@ -55,6 +58,7 @@ class HostProbe:
         self._gpu = gpu
         self._fail_fast = fail_fast
         self.obstacle = "the Docker engine has not answered yet"
+        self._lacking = ""
 
     async def run(self) -> None:
         """Look for ever; raises `Unavailable` after the first look, with `fail_fast` only."""
@@ -77,22 +81,26 @@ class HostProbe:
             disk_ok=not disk,
             disk_text=disk,
         )
-        self._show(docker or gpu or disk)
+        self._show(gpu or disk)
+        self.obstacle = docker or gpu or disk
         return docker or gpu
 
-    def _show(self, obstacle: str) -> None:
-        if obstacle != self.obstacle:
-            if obstacle:
-                log.error("host cannot take work", extra={"reason": obstacle})
+    def _show(self, lacking: str) -> None:
+        """Log what the machine lacks, when that changes; the engine's outage is logged as one."""
+        if lacking != self._lacking:
+            if lacking:
+                log.error("host cannot take work", extra={"reason": lacking})
             else:
                 log.info("host can take work")
-        self.obstacle = obstacle
+        self._lacking = lacking
 
     def _look_at_docker(self) -> str:
         try:
             self._engine.ping()
         except Unavailable as error:
-            return f"the Docker engine does not answer: {error}"
+            outage.of(outage.DOCKER).failed("ping", error)
+            return str(error)
+        outage.of(outage.DOCKER).worked("ping")
         return ""
 
     def _look_at_gpu(self) -> str:
@@ -142,9 +150,12 @@ class ChainProbe:
 
     async def _try(self, look: Callable[[], Awaitable[str]]) -> str:
         try:
-            return await look()
+            words = await look()
         except Unavailable as error:
-            return f"the chain node does not answer: {error}"
+            outage.of(outage.CHAIN).failed("probe", error)
+            return str(error)
+        outage.of(outage.CHAIN).worked("probe")
+        return words
 
     async def _look_at_head(self) -> str:
         head, nonces = await asyncio.gather(self._gateway.head(), self._gateway.nonces())
@@ -167,7 +178,11 @@ class ChainProbe:
 
 
 class StakeProbe:
-    """The wallet's deposit, from the first task on that it did not cover."""
+    """The wallet's deposit: shown always, and in the way of work where it did not cover a task.
+
+    No task is known before it is granted, and one that ends by contributeAndFinalize locks nothing:
+    so a low deposit by itself is a warning.
+    """
 
     def __init__(
         self, facts: FactsBoard, gateway: ChainGateway, clock: Callable[[], float] = time.monotonic
@@ -177,6 +192,8 @@ class StakeProbe:
         self._clock = clock
         self._since_s = 0.0
         self._wanted_nrlc = 0
+        self._looked_s = -math.inf
+        self._told = False
 
     def want(self, stake_nrlc: int) -> None:
         """Take note that a task locks so much, and the deposit does not cover it."""
@@ -194,13 +211,34 @@ class StakeProbe:
 
     async def look(self) -> None:
         """Look once whether the deposit covers what was wanted, or the pause is over."""
-        if not self.obstacle():
+        if not self._wanted_nrlc and self._clock() - self._looked_s < DEPOSIT_EVERY_S:
             return
+        covered = False
         try:
-            covered = await self._gateway.deposit_nrlc() >= self._wanted_nrlc
+            account = await self._gateway.account()
         except Unavailable as error:
-            log.warning("deposit not read", extra={"error": str(error)})
-            covered = False
+            outage.of(outage.CHAIN).failed("deposit", error)
+        else:
+            outage.of(outage.CHAIN).worked("deposit")
+            self._looked_s = self._clock()
+            self._show(account)
+            covered = account.stake >= self._wanted_nrlc
+        if self._wanted_nrlc:
+            self._end_pause(covered=covered)
+
+    def _show(self, account: ChainAccount) -> None:
+        low = ""
+        if account.stake <= 0:
+            low = (
+                f"nothing of the deposit of wallet {self._gateway.key.wallet} is free: tasks that "
+                "lock stake will fail (STAKE_TOO_LOW); deposit some"
+            )
+        self._facts.set(deposit_nrlc=account.stake, locked_nrlc=account.locked, deposit_text=low)
+        if low and not self._told:
+            log.warning("deposit is low", extra={"reason": low})
+        self._told = True
+
+    def _end_pause(self, *, covered: bool) -> None:
         if covered or self._clock() - self._since_s > STAKE_PAUSE_S:
             log.info("work is asked for again", extra={"deposit_covers_stake": covered})
             self._wanted_nrlc = 0

@@ -7,11 +7,11 @@ recovery comes before demand.
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from iexworker import outage
 from iexworker.core.messages import Notification
 from iexworker.core.session import Terms
 from iexworker.errors import ChainError
@@ -25,8 +25,6 @@ from iexworker.task.journal import JOURNAL_NAME
 
 if TYPE_CHECKING:
     from iexworker.scheduling.chain_gateway import ChainGateway
-
-log = logging.getLogger(__name__)
 
 
 class Service:
@@ -91,25 +89,27 @@ class Service:
 
     async def _open_gateway(self, terms: Terms, gateway_class: type[ChainGateway]) -> ChainGateway:
         settings = self._parts.settings
-        return await until_it_works(
-            lambda: asyncio.to_thread(
-                gateway_class,
-                terms.chain,
-                settings.node_url_override or terms.chain.node_url,
-                self._parts.wallet,
-                PriceRule(settings.gas_price_multiplier, settings.gas_price_cap_wei),
-                settings.pool_address,
-                settings.root / JOURNAL_NAME,
-            ),
-            ChainError,
-            self._show_chain_error,
-        )
 
-    def _show_chain_error(self, error: Exception) -> None:
-        if self._fail_fast:
-            raise error
-        self._parts.facts.set(chain_ok=False, chain_text=str(error))
-        log.error("chain node cannot be used, trying again", extra={"error": str(error)})
+        def show(error: Exception) -> None:
+            if self._fail_fast:
+                raise error
+            self._parts.facts.set(chain_ok=False, chain_text=str(error))
+            trial.failed(outage.CHAIN, error)
+
+        with outage.trial() as trial:
+            return await until_it_works(
+                lambda: asyncio.to_thread(
+                    gateway_class,
+                    terms.chain,
+                    settings.node_url_override or terms.chain.node_url,
+                    self._parts.wallet,
+                    PriceRule(settings.gas_price_multiplier, settings.gas_price_cap_wei),
+                    settings.pool_address,
+                    settings.root / JOURNAL_NAME,
+                ),
+                ChainError,
+                show,
+            )
 
     async def _why_incomplete(self, gateway: ChainGateway) -> str:
         """Say why the chain may show tasks that the journal lacks, empty when it does not."""

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from iexworker import outage
 from iexworker.core.client import Answer, SchedulerClient
 from iexworker.core.login import Tokens
 from iexworker.core.messages import AnswerKind, Details
@@ -98,6 +99,12 @@ class StatusUpdates:
             self.kick(task_id)  # an update may have come between the last look and now
 
     async def _talk(self, task_id: str) -> None:
+        try:
+            await self._until_answered(task_id)
+        finally:
+            outage.of(outage.SCHEDULER).dropped(task_id)
+
+    async def _until_answered(self, task_id: str) -> None:
         pause = pauses()
         while True:
             await self._allowed.wait()
@@ -117,14 +124,12 @@ class StatusUpdates:
         try:
             answer = await self._post(task_id, update)
         except (SchedulerError, LoginRefused) as error:
-            log.warning(
-                "update not delivered, it will be sent again",
-                extra={"task": task_id, "status": status, "error": str(error)},
-            )
+            outage.of(outage.SCHEDULER).failed(task_id, error, task=task_id, status=status)
             return None
         except Exception:
             log.exception("update cannot be sent, trying again", extra={"task": task_id})
             return None
+        outage.of(outage.SCHEDULER).worked(task_id)
         wants = None if answer.next is None else answer.next.value
         facts = {"task": task_id, "status": status, "answer": answer.kind.value, "wants": wants}
         log.debug("update answered", extra=facts | {"cause": update.cause})

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Protocol
 
+from iexworker import outage
 from iexworker.errors import ChainError, JournalError, Unavailable
 from iexworker.outbox.actions import ActionFailed, Pace, Result
 from iexworker.poco.models import ActionKind, ChainReceipt
@@ -52,10 +53,15 @@ class Transactions:
             self._gateway.wake.clear()
             try:
                 results, pace = await self._gateway.turn_outbox()
-            except (ChainError, JournalError) as error:
+            except ChainError as error:
+                outage.of(outage.CHAIN).failed("outbox", error)
+                await asyncio.sleep(next(pause))
+                continue
+            except JournalError as error:
                 log.error("outbox waits", extra={"error": str(error)})
                 await asyncio.sleep(next(pause))
                 continue
+            outage.of(outage.CHAIN).worked("outbox")
             pause = pauses()
             for result in results:
                 await self._tell(result)
@@ -115,10 +121,11 @@ class Handovers:
         self._spawn(self._forget(task_id))
 
     async def _persist(self, task_id: str, step: Step) -> None:
-        await until_true(lambda: self._try(task_id, step))
+        with outage.trial() as trial:
+            await until_true(lambda: self._try(task_id, step, trial))
         self._under_way.discard((task_id, step))
 
-    async def _try(self, task_id: str, step: Step) -> bool:
+    async def _try(self, task_id: str, step: Step, trial: outage.Trial) -> bool:
         """Return whether there is nothing left to do."""
         replicate = self._find(task_id)
         if replicate is None or not _wanted(replicate, step):
@@ -126,7 +133,10 @@ class Handovers:
         facts = {"task": task_id, "step": step.value}
         try:
             await self._outbox.transact(replicate, step)
-        except (Unavailable, JournalError) as error:
+        except Unavailable as error:
+            trial.failed(outage.CHAIN, error, task=task_id)
+            return False
+        except JournalError as error:
             words = {**facts, "error": str(error)}
             log.error("transaction not accepted by the outbox, trying again", extra=words)
             return False

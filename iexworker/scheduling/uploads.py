@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from iexworker import outage
 from iexworker.compute.folders import TaskFolder
 from iexworker.core.session import Terms
 from iexworker.poco.authorization import WorkerpoolAuthorization
@@ -36,15 +37,26 @@ class Uploads:
 
         A proxy that does not answer is tried until the task's final deadline.
         """
-        loop, task_id = asyncio.get_running_loop(), replicate.task_id
+        task_id = replicate.task_id
+        try:
+            return await self._persist(replicate, description, folder)
+        except OSError as error:
+            log.error("archive unreadable", extra={"task": task_id, "error": str(error)})
+        except ProxyError as error:
+            log.error("upload refused", extra={"task": task_id, "error": str(error)})
+        return ""
+
+    async def _persist(
+        self, replicate: Replicate, description: TaskDescription, folder: Path
+    ) -> str:
+        loop = asyncio.get_running_loop()
 
         def again(error: Exception) -> None:
             if isinstance(error, ProxyError) and error.refused:
                 raise error
-            facts = {"task": task_id, "error": str(error)}
-            log.warning("upload failed, trying again", extra=facts)
+            trial.failed(outage.RESULT_PROXY, error, task=replicate.task_id)
 
-        try:
+        with outage.trial() as trial:
             return await until_it_works(
                 lambda: loop.run_in_executor(
                     self._threads, self._once, replicate, description, folder
@@ -53,11 +65,6 @@ class Uploads:
                 again,
                 description.final_deadline_s,
             )
-        except OSError as error:
-            log.error("archive unreadable", extra={"task": task_id, "error": str(error)})
-        except ProxyError as error:
-            log.error("upload refused", extra={"task": task_id, "error": str(error)})
-        return ""
 
     def _once(self, replicate: Replicate, description: TaskDescription, folder: Path) -> str:
         terms = self._terms()
@@ -67,7 +74,7 @@ class Uploads:
         url = proxy_url(
             replicate.profile, params.storage_proxy, terms.configuration.result_proxy_url
         )
-        proxy = ResultProxy(url)
+        proxy = ResultProxy(url, of_deal=url != terms.configuration.result_proxy_url)
         upload = Upload(
             task_id=replicate.task_id,
             profile=replicate.profile,

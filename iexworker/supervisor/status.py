@@ -63,6 +63,7 @@ def render(report: Report) -> str:
         f"last ping answered {ago(facts['last_ping_s'], now)}",
         f"chain      block {facts['last_block'] or '?'}, seen {ago(facts['last_block_s'], now)}",
         f"demand     {_with(ago(facts['last_demand_s'], now), facts['demand_text'])}",
+        f"deposit    {_deposit(facts)}",
         f"stake      {_stake(facts, now)}",
         *_tasks(facts, now),
         "",
@@ -109,3 +110,10 @@ def _stake(facts: Mapping[str, Any], now: float) -> str:
     return (
         text if deadline is None else f"{text}, nearest reveal deadline in {span(deadline - now)}"
     )
+
+
+def _deposit(facts: Mapping[str, Any]) -> str:
+    if facts["deposit_nrlc"] is None:
+        return "not known yet"
+    text = f"{facts['deposit_nrlc']} nRLC free, {facts['locked_nrlc']} locked"
+    return _with(text, facts["deposit_text"])

@@ -119,6 +119,9 @@ def _work(facts: Facts, now_s: float) -> Iterable[tuple[str, ...]]:
     yield "last asked for work", f"{demand} {escape(facts.demand_text)}"
     yield "block", _count(facts.last_block)
     yield "tasks open", _count(facts.tasks_open)
+    deposit = f"{_count(facts.deposit_nrlc)} nRLC free, {_count(facts.locked_nrlc)} locked"
+    low = f" <span class=bad>{escape(facts.deposit_text)}</span>" if facts.deposit_text else ""
+    yield "deposit", deposit + low
     risk = _count(facts.stake_at_risk)
     yield (
         "contributed, not revealed",

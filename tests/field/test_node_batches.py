@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from iexworker.chain import rpc as rpc_module
-from iexworker.chain.rpc import Rpc, RpcError
+from iexworker.chain.rpc import Batches, Rpc, RpcError
 from iexworker.errors import ChainError
 from tests.helpers.scripted_server import Reply, Request, ScriptedServer, running
 
@@ -82,12 +82,14 @@ def test_a_node_that_refuses_batches_is_asked_one_by_one_and_that_is_said_once(
 ) -> None:
     refusing(server, REFUSALS[form])
     caplog.set_level(logging.INFO, "iexworker")
-    for rpc in (Rpc(server.url + "/"), Rpc(server.url + "/")):
+    shared = Batches()
+    for _ in range(2):
+        rpc = Rpc(server.url + "/", batches=shared)
         for _ in range(2):
             assert rpc.batch(ASKED) == list(RESULTS.values())
     told = [record for record in caplog.records if "batch" in record.message]
     assert len(told) == 1
-    assert vars(told[0])["node"] == server.url.removeprefix("http://")
+    assert vars(told[0])["node"] == server.url
     assert batches(server) == 1
 
 

@@ -38,7 +38,7 @@ TRIED = {
     "result proxy": "GET /v1/results/0x",
     "event stream": "POST /connect/",
     "chain node": "eth_chainId",
-    "input": "/data",
+    "input": "",
     "Docker engine": "connect",
 }
 PYTHON = re.compile(
@@ -68,12 +68,13 @@ def in_shape(client: str, said: str, host: str, *words: str) -> None:
         assert re.search(word, said), (word, said)
     if client != "input":
         assert "; " in said, f"nothing on what to do: {said}"
-    for secret in ("user", "password", "tok123", "KEY"):
+    for secret in ("somebody", "password"):
         assert secret not in said, said
 
 
-def with_secrets(url: str) -> str:
-    return url.replace("://", "://user:password@")
+def with_secrets(client: str, url: str) -> str:
+    """Return the address with a login in it, which no Docker engine takes."""
+    return url if client == "Docker engine" else url.replace("://", "://somebody:password@")
 
 
 # What never answers
@@ -81,7 +82,7 @@ def with_secrets(url: str) -> str:
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_name_that_nobody_knows_is_told_as_that(client: str) -> None:
-    said = call(client, with_secrets("http://core.pool.test:13000"))
+    said = call(client, with_secrets(client, "http://core.pool.test:13000"))
     in_shape(
         client, said, "core.pool.test", r"core\.pool\.test (is not known|could not be looked up)"
     )
@@ -92,7 +93,7 @@ def test_a_port_where_nothing_listens_is_told_as_that(client: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        said = call(client, with_secrets(f"http://127.0.0.1:{port}"))
+        said = call(client, with_secrets(client, f"http://127.0.0.1:{port}"))
     in_shape(client, said, f"127.0.0.1:{port}", "connection refused")
 
 
@@ -102,7 +103,7 @@ def test_a_port_where_nothing_listens_is_told_as_that(client: str) -> None:
 @pytest.mark.parametrize("client", CLIENTS)
 def test_plain_http_where_tls_was_spoken_is_recognised(client: str) -> None:
     with faulty_peer(http(b"<html>bad request</html>", "400 Bad Request")) as server:
-        said = call(client, with_secrets(f"https://127.0.0.1:{server.port}"))
+        said = call(client, with_secrets(client, f"https://127.0.0.1:{server.port}"))
     in_shape(client, said, str(server.port), "plain HTTP", "write (http|tcp)://")
 
 
@@ -124,9 +125,9 @@ SAYS_SO = {
 @pytest.mark.parametrize("server_of", SAYS_SO)
 def test_a_server_that_asks_for_tls_in_words_is_understood(client: str, server_of: str) -> None:
     with faulty_peer(http(*SAYS_SO[server_of])) as server:
-        said = call(client, with_secrets(server.url))
-    if client == "event stream":
-        assert "answered 400" in said  # its body is not read
+        said = call(client, with_secrets(client, server.url))
+    if client in ("event stream", "input"):
+        assert "400" in said  # its body is not read
         return
     in_shape(
         client,
@@ -140,14 +141,14 @@ def test_a_server_that_asks_for_tls_in_words_is_understood(client: str, server_o
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_server_that_speaks_tls_only_and_hangs_up_is_recognised(client: str) -> None:
     with faulty_peer(tls=tls_context()) as server:
-        said = call(client, with_secrets(server.url))
+        said = call(client, with_secrets(client, server.url))
     in_shape(client, said, str(server.port), "wants TLS")
 
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_an_alert_of_tls_is_recognised(client: str) -> None:
     with faulty_peer(b"\x15\x03\x01\x00\x02\x02\x16") as server:
-        said = call(client, with_secrets(server.url))
+        said = call(client, with_secrets(client, server.url))
     in_shape(client, said, str(server.port), "wants TLS")
 
 
@@ -156,7 +157,7 @@ def test_a_certificate_that_is_not_trusted_is_told_with_the_variable_that_helps(
     client: str,
 ) -> None:
     with faulty_peer(tls=tls_context()) as server:
-        said = call(client, with_secrets(f"https://localhost:{server.port}"))
+        said = call(client, with_secrets(client, f"https://localhost:{server.port}"))
     in_shape(client, said, str(server.port), "certificate", "self-signed", "REQUESTS_CA_BUNDLE")
 
 
@@ -199,7 +200,7 @@ BROKEN: dict[str, tuple[Answer, str]] = {
 def test_a_broken_answer_is_told_in_our_words(client: str, form: str) -> None:
     answer, words = BROKEN[form]
     with faulty_peer(answer) as server:
-        said = call(client, with_secrets(server.url))
+        said = call(client, with_secrets(client, server.url))
     in_shape(client, said, str(server.port), words)
 
 
@@ -216,7 +217,7 @@ def test_a_status_is_told_with_its_name_and_the_servers_words(
     client: str, status: str, words: str
 ) -> None:
     with faulty_peer(http(b"later", status)) as server:
-        said = call(client, with_secrets(server.url))
+        said = call(client, with_secrets(client, server.url))
     if client == "result proxy" and "404" in status:
         assert said == ""  # no result is stored
         return
@@ -228,7 +229,7 @@ def test_a_status_is_told_with_its_name_and_the_servers_words(
 @pytest.mark.parametrize("client", ["configuration server", "chain node", "Docker engine"])
 def test_a_page_where_json_was_expected_is_told_as_that(client: str) -> None:
     with faulty_peer(http(b"<html>Welcome to nginx</html>")) as server:
-        said = call(client, with_secrets(server.url))
+        said = call(client, with_secrets(client, server.url))
     in_shape(client, said, str(server.port), "no JSON")
 
 

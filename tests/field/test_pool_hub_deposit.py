@@ -172,9 +172,6 @@ class Purse:
         self.deposit = deposit_nrlc
         self.locked = 0
 
-    async def deposit_nrlc(self) -> int:
-        return self.deposit
-
     async def account(self) -> ChainAccount:
         return ChainAccount(self.deposit, self.locked)
 

@@ -102,6 +102,9 @@ class FakeHub(Hub):
     def chain_id(self) -> int:
         return self.configuration.chain_id
 
+    def has_contract(self) -> bool:
+        return True
+
     def genesis_hash(self) -> str:
         return ZERO_BYTES32
 

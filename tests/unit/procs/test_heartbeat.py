@@ -191,8 +191,8 @@ def test_a_ping_that_fails_is_shown_and_the_next_one_follows(
     tree.until(lambda: len(server.requests) > 6)
     tree.until(lambda: tree.context.board.facts.read().last_ping_ok is True)
     tree.stop()  # the board is written before the log
-    said = [record.message for record in caplog.records if "ping" in record.message]
-    assert said == 2 * ["ping not answered", "ping answered"]
+    said = [record.message for record in caplog.records if "peer" in record.message]
+    assert said == 2 * ["peer out of service", "peer back in service"]
     assert [record.levelname for record in caplog.records].count("WARNING") >= 2
 
 

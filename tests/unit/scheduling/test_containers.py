@@ -118,7 +118,7 @@ def test_what_the_engine_does_not_do_is_done_when_it_is_back(
     with caplog.at_level(logging.WARNING):
         play(made, scene)
     said = [record.message for record in caplog.records]
-    assert said == ["containers not looked for, trying again", "container left behind removed"]
+    assert said == ["peer out of service", "container left behind removed"]
 
 
 def test_a_container_that_could_not_be_killed_is_removed_later() -> None:

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from iexworker.errors import ChainError
+from iexworker.poco.models import ChainAccount
 from iexworker.procs.context import roles
 from iexworker.scheduling.probes import STAKE_PAUSE_S, StakeProbe
 from iexworker.shared.board import Board
@@ -20,10 +21,10 @@ class Purse:
         self.deposit = 5
         self.trouble: Exception | None = None
 
-    async def deposit_nrlc(self) -> int:
+    async def account(self) -> ChainAccount:
         if self.trouble is not None:
             raise self.trouble
-        return self.deposit
+        return ChainAccount(self.deposit, locked=0)
 
 
 class Watch:
