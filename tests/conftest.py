@@ -16,7 +16,6 @@ import pytest
 
 from iexworker import error_words, outage
 from iexworker.chain.lean_web3 import restore_limit
-from tests.helpers import seed
 
 restore_limit()
 
@@ -74,6 +73,8 @@ def _chain_problem() -> str:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Say how to try the same chaos tests again; a quiet pytest has no header for it."""
+    from tests.helpers import seed
+
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and any("chaos" in argument for argument in session.config.args):
         reporter.write_line(f"chaos tests of seed {seed.SEED} ({seed.VARIABLE} sets it)")
