@@ -13,6 +13,7 @@ HIDDEN = "***"
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>\\`]+")
 _PATH_OF_A_LIBRARY = re.compile(r"(?<=with url: )/\S*")  # of urllib3, which leaves the host away
+_OF_THIS_MACHINE = ("unix://", "file://")  # a path of the machine, whatever its folders are called
 _ENDS = ".,;:!?)]}"  # of a sentence that an address stands in
 
 _VERSION = re.compile(r"v[0-9]+")
@@ -41,6 +42,8 @@ def masked(text: str) -> str:
 
 def masked_address(text: str) -> str:
     """Return a text that should be an address and may be none; what could be secret is hidden."""
+    if text.startswith(_OF_THIS_MACHINE):
+        return text
     scheme, separator, rest = text.rpartition("://") if text.count("://") == 1 else ("", "", text)
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     before_query = re.split(r"[?#]", rest, maxsplit=1)[0]

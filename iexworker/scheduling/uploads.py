@@ -95,9 +95,9 @@ class Uploads:
         finally:
             proxy.close()
         if not link:
+            reason = _no_link(params.storage_provider)
             log.warning(
-                "no link: the result proxy has no result of this task from the enclave",
-                extra={"task": replicate.task_id, "proxy": url},
+                "no link to the result", extra={"task": replicate.task_id, "reason": reason}
             )
         return link
 
@@ -106,3 +106,11 @@ class Uploads:
             authorization.worker_wallet, authorization.task_id, authorization.enclave_challenge
         )
         return self._wallet.sign_message_hash(lenient_bytes(signed))
+
+
+def _no_link(provider: str | None) -> str:
+    said = f"names the storage provider {provider!r}" if provider else "names no storage provider"
+    return (
+        "the result proxy has no result of the task to link to, and the deal "
+        f"{said} (iexec_result_storage_provider)"
+    )

@@ -54,16 +54,6 @@ def situation(name: str) -> Callable[[Make], Make]:
     return add
 
 
-ROUGH = frozenset(
-    {
-        "nothing listens where the node should be",
-        "there is no Docker socket",
-        "the Docker socket may not be used by the worker's user",
-    }
-)
-"""Rows that quote a library's words as yet."""
-
-
 # What a row may take for granted
 
 
@@ -90,6 +80,8 @@ def website(place: Place) -> str:
     page = Reply(200, b"<html><body>It works!</body></html>", {"Content-Type": "text/html"})
     for path in ("GET /workers/config", "GET /version", "POST /"):
         server.on(path, page)
+    # The event stream begins beside the login: it shall not be the first to be told of.
+    server.on("GET /connect/info", lambda _: time.sleep(2) or page)
     return server.url
 
 
@@ -141,24 +133,24 @@ def _no_keystore(place: Place) -> Seen:
 
 @situation("the scheduler's name is unknown")
 def _unknown_name(place: Place) -> Seen:
-    return place.start_and_go_on("scheduler problem", IEXEC_CORE_URL="http://core.invalid:13000")
+    return place.start_and_go_on("peer=scheduler", IEXEC_CORE_URL="http://core.invalid:13000")
 
 
 @situation("nothing listens where the scheduler should be")
 def _scheduler_refused(place: Place) -> Seen:
-    return place.start_and_go_on("scheduler problem")
+    return place.start_and_go_on("peer=scheduler")
 
 
 @situation("the scheduler's address says `https`, and the scheduler speaks plain HTTP")
 def _tls_against_plain(place: Place) -> Seen:
     url = scheduler_of(place).url.replace("http:", "https:")
-    return place.start_and_go_on("scheduler problem", IEXEC_CORE_URL=url)
+    return place.start_and_go_on("peer=scheduler", IEXEC_CORE_URL=url)
 
 
 @situation("another server answers in the scheduler's place")
 def _another_server(place: Place) -> Seen:
     url = website(place)
-    return place.start_and_go_on("scheduler problem", IEXEC_CORE_URL=url)
+    return place.start_and_go_on("peer=scheduler", IEXEC_CORE_URL=url)
 
 
 # The chain's node
@@ -183,6 +175,24 @@ def _wrong_chain(place: Place) -> Seen:
     node.set("eth_chainId", "0x1")
     scheduler_of(place, node.url.partition("/v3")[0])
     return place.start_and_go_on("chain node")
+
+
+@situation("there are no contracts at the hub's address")
+def _no_contracts(place: Place) -> Seen:
+    node = place.use(fake_node.serving())
+    node.set("eth_chainId", hex(65535))
+    node.set("eth_getCode", "0x")
+    scheduler_of(place, node.url.partition("/v3")[0])
+    return place.start_and_go_on("chain node")
+
+
+@situation("the pool is another than the scheduler's")
+def _wrong_pool(place: Place) -> Seen:
+    server = scheduler_of(place)
+    terms = {"configServerUrl": server.url, "workerPoolAddress": "0x" + "33" * 20}
+    server.on("GET /workers/config", Reply.of(terms))
+    place.environ["POOL_ADDRESS"] = "0x" + "44" * 20
+    return place.start_and_go_on("POOL_ADDRESS")
 
 
 # The machine
