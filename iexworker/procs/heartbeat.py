@@ -73,6 +73,7 @@ class Heartbeat:
             selector.register(self._context.control, selectors.EVENT_READ)
             while self._context.stop_order() is None:
                 self._entry.tick()
+                outage.remind()
                 greeted = greeted or self._tell(self._context.hello())
                 self._take_tokens()
                 if self._crash is not None:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 HEAD_EVERY_S = 5.0
 """As upstream polls it (docs/spec/05, 5.4)."""
-HOST_EVERY_S = 5.0
+ENGINE_EVERY_S = 5.0
+HOST_EVERY_S = 10.0
+"""For what takes a program to look at."""
 DEPOSIT_EVERY_S = 30.0
 STAKE_PAUSE_S = 600.0
 """After a deposit that was too low: tasks of other deals may lock less."""
@@ -59,6 +61,8 @@ class HostProbe:
         self._fail_fast = fail_fast
         self.obstacle = "the Docker engine has not answered yet"
         self._lacking = ""
+        self._gpu_found = ""
+        self._gpu_looked_s = -math.inf
 
     async def run(self) -> None:
         """Look for ever; raises `Unavailable` after the first look, with `fail_fast` only."""
@@ -66,13 +70,13 @@ class HostProbe:
         if missing and self._fail_fast:
             raise Unavailable(missing)
         while True:
-            await asyncio.sleep(HOST_EVERY_S)
+            await asyncio.sleep(ENGINE_EVERY_S)
             await self.look()
 
     async def look(self) -> str:
         """Look once; return what is missing of engine and GPU."""
         docker = await asyncio.to_thread(self._look_at_docker)
-        gpu = await asyncio.to_thread(self._look_at_gpu) if self._gpu and not docker else ""
+        gpu = await asyncio.to_thread(self._gpu_now) if self._gpu and not docker else ""
         disk = await asyncio.to_thread(self._look_at_disk)
         self._facts.set(
             docker_ok=not docker,
@@ -102,6 +106,12 @@ class HostProbe:
             return str(error)
         outage.of(outage.DOCKER).worked("ping")
         return ""
+
+    def _gpu_now(self) -> str:
+        now_s = time.monotonic()
+        if now_s - self._gpu_looked_s >= HOST_EVERY_S:
+            self._gpu_found, self._gpu_looked_s = self._look_at_gpu(), now_s
+        return self._gpu_found
 
     def _look_at_gpu(self) -> str:
         try:

@@ -95,7 +95,7 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
               help="Third part of the scheduler's address."),
         Setting("pool_address", ADDRESS, "",
               variable="POOL_ADDRESS", example="0x365e7bae02ce1a8fbf8fa8a9e1de6bef7aea2b12",
-              help="Workerpool contract; deals of another pool are then refused. `0x0` is unset."),
+              help="Workerpool contract; no other pool is then served. `0x0` is unset."),
         Setting("profile", choice("auto", "8", "9"), "auto",
               example="9",
               help="Generation of the scheduler's protocol; `auto` asks the scheduler."),

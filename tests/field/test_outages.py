@@ -252,7 +252,7 @@ def silent_engine(tmp_path: Path) -> Iterator[str]:
 
 
 def test_twenty_seconds_of_silence_of_docker_leave_a_line() -> None:
-    assert probes.HOST_EVERY_S + containers.PROBE_TIMEOUT_S < 20
+    assert probes.ENGINE_EVERY_S + containers.PROBE_TIMEOUT_S < 20
 
 
 def test_an_engine_that_is_silent_is_told_and_that_it_is_back(

@@ -123,7 +123,7 @@ CASES: Mapping[str, Case] = {
         failed("APP_COMPUTE_TIMEOUT exit=-1"),
     ),
     "host that refuses, for as long as the task may take": Case(
-        inputs(UNREACHABLE, category=SHORT_CATEGORY), given_up("UNKNOWN"), "Connection refused"
+        inputs(UNREACHABLE, category=SHORT_CATEGORY), given_up("UNKNOWN"), "connection refused"
     ),
     "image that does not exist": Case(image("/nothing:1"), NO_IMAGE, "manifest unknown"),
     "image without a tag": Case(image("/demo"), NO_IMAGE, "expected a tag"),
@@ -274,7 +274,7 @@ def test_an_unreachable_host_is_the_requesters_fault_after_two_minutes(
     batch = batches["9"]
     batch.ended(UNREACHABLE_LONG, 180)
     assert batch.way(UNREACHABLE_LONG) == list(no_data("INPUT_FILES_DOWNLOAD_FAILED"))
-    assert batch.said(UNREACHABLE_LONG, "Connection refused")
+    assert batch.said(UNREACHABLE_LONG, "connection refused")
 
 
 @pytest.mark.parametrize("profile", PROFILES)

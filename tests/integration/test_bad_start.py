@@ -143,14 +143,17 @@ def test_peers_out_of_reach_are_waited_for_and_named(
     engine = tmp_path / "docker.sock"
     peers = {"IEXEC_CORE_URL": scheduler.url, NODE: node.url, "DOCKER_HOST": f"unix://{engine}"}
     worker = make(**peers).start()
-    worker.not_ready("scheduler", "the scheduler does not answer", scheduler.url)
-    worker.not_ready("docker", "the Docker engine does not answer")
+    worker.not_ready("scheduler", "connection refused", scheduler.url, "IEXEC_CORE_URL")
+    worker.not_ready("docker", "there is no such socket", str(engine), "DOCKER_HOST")
     scheduler.open()
     worker.not_ready("chain", node.url.removeprefix("http://"))
     node.open()
     engine.symlink_to(ENGINE.removeprefix("unix://"))
     worker.ready()
-    assert worker.lines("ERROR", "host cannot take work")
+    for peer in ("scheduler", "chain node", "Docker engine"):
+        named = "peer=" + (f'"{peer}"' if " " in peer else peer)
+        assert len(worker.lines("WARNING", "peer out of service", named)) == 1
+        assert len(worker.lines("INFO", "peer back in service", named)) == 1
     assert not worker.lines("process died")
 
 
@@ -158,8 +161,8 @@ def test_peers_out_of_reach_are_waited_for_and_named(
     ("peer", "words"),
     [
         ({"IEXEC_CORE_URL": NOBODY}, [NOBODY]),
-        ({NODE: NOBODY}, ["node 127.0.0.1:1"]),
-        ({"DOCKER_HOST": "unix:///nowhere.sock"}, ["the Docker engine does not answer"]),
+        ({NODE: NOBODY}, ["chain node http://127.0.0.1:1", NODE]),
+        ({"DOCKER_HOST": "unix:///nowhere.sock"}, ["DOCKER_HOST", "there is no such socket"]),
         ({"IEXEC_WORKER_GPU_ENABLED": "true"}, ["a GPU is declared and none can be used"]),
     ],
     ids=["scheduler", "chain", "Docker", "GPU"],

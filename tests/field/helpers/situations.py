@@ -25,7 +25,7 @@ from tests.field.helpers.command import COMMAND
 from tests.field.helpers.fake_engine import fake_engine
 from tests.field.helpers.place import PATIENCE_S, ROOT, Place, Seen, new_place, powerless
 from tests.helpers import fake_node, scripted_server
-from tests.helpers.scripted_server import Reply, ScriptedServer
+from tests.helpers.scripted_server import Reply, Request, ScriptedServer
 
 GUIDE = Path(__file__).parents[3] / "docs" / "operators.md"
 BEGIN = "<!-- python -m tests.field.helpers.situations writes from here -->\n"
@@ -81,8 +81,16 @@ def website(place: Place) -> str:
     for path in ("GET /workers/config", "GET /version", "POST /"):
         server.on(path, page)
     # The event stream begins beside the login: it shall not be the first to be told of.
-    server.on("GET /connect/info", lambda _: time.sleep(2) or page)
+    server.on("GET /connect/info", _late(page))
     return server.url
+
+
+def _late(page: Reply) -> Callable[[Request], Reply]:
+    def answer(_: Request) -> Reply:
+        time.sleep(2)
+        return page
+
+    return answer
 
 
 def with_engine(place: Place) -> None:
