@@ -25,6 +25,7 @@ FLOOR_0 = frozenset(
         "http_session",
         "outage",
         "peers",
+        "java_text",
         "json_fields",
         "retry",
         "durable_files",

@@ -7,8 +7,8 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
+from iexworker import java_text
 from iexworker.errors import WorkerError
 from iexworker.poco.hashing import is_bytes32
 from iexworker.poco.models import TaskDescription
@@ -24,7 +24,6 @@ _KEYS = {
     "enclave_signature": "enclave-signature",
     "error_message": "error-message",
 }
-_BLANKS = " \t\r\n"
 
 
 class NoComputedFile(WorkerError):
@@ -50,17 +49,14 @@ class ComputedFile:
     def from_bytes(cls, data: bytes, task_id: str) -> ComputedFile:
         """Read the file; the task id is ours whatever it says. Raises `NoComputedFile`.
 
-        As lenient as the upstream parser: unknown keys, and text after the object, are ignored;
-        numbers and booleans stand for their text.
+        As the upstream worker and the result proxy read it (`java_text.py`): UTF-8 without a byte
+        order mark, bytes that are none replaced.
         """
         try:
-            text = data.decode(json.detect_encoding(data)).lstrip(_BLANKS)
-            values, _ = _DECODER.raw_decode(text)
-        except (ValueError, RecursionError) as error:
+            values = java_text.texts(java_text.decode(data), _KEYS.values())
+        except java_text.NotRead as error:
             raise NoComputedFile(f"computed.json: {error}") from None
-        if not isinstance(values, dict):
-            raise NoComputedFile("computed.json: expected an object")
-        known = {name: _text(key, values.get(key)) for name, key in _KEYS.items()}
+        known = {name: values.get(key) for name, key in _KEYS.items()}
         return cls(**{**known, "task_id": task_id})
 
 
@@ -104,27 +100,3 @@ def result_digest(computed: ComputedFile, description: TaskDescription, output: 
     if description.has_callback:
         return digest.of_callback(computed.callback_data)
     return digest.of_path(output, computed.deterministic_output_path)
-
-
-def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON")
-
-
-def _text(key: str, value: object) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, _Number):
-        return value.text
-    raise NoComputedFile(f"{key}: expected a text")
-
-
-@dataclass(frozen=True, slots=True)
-class _Number:
-    """A number as it was written."""
-
-    text: str
-
-
-_DECODER = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constant=_no_constant)

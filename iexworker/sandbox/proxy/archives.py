@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
+from iexworker import java_text
 from iexworker.poco.hashing import keccak, lenient_bytes
 
 COMPUTED = "computed.json"
 OUTPUT_PREFIX = "/iexec_out"
+_KEYS = (
+    "deterministic-output-path",
+    "callback-data",
+    "task-id",
+    "result-digest",
+    "enclave-signature",
+    "error-message",
+)
+"""The properties of iexec-common's ComputedFile: one of another type spoils the whole."""
 LARGEST_RESULT = 2**31
 """Bytes of an unpacked archive; the sandbox is no place for more."""
 
@@ -36,25 +45,24 @@ def _digest(files: zipfile.ZipFile, has_callback: bool) -> str:
     computed = _computed(files)
     if has_callback:
         data = computed.get("callback-data")
-        if not isinstance(data, str) or not data:
+        if not data:
             raise BadArchive(f"{COMPUTED} has no callback-data")
         return "0x" + keccak(lenient_bytes(data)).hex()
     designated = computed.get("deterministic-output-path")
-    if not isinstance(designated, str) or not designated:
+    if not designated:
         raise BadArchive(f"{COMPUTED} has no deterministic-output-path")
     return _path_digest(files, designated)
 
 
-def _computed(files: zipfile.ZipFile) -> dict[str, object]:
+def _computed(files: zipfile.ZipFile) -> Mapping[str, str | None]:
+    """Read the file as the real proxy does, with the worker's own function: iexec-common's."""
     try:
-        computed = json.loads(files.read(COMPUTED))
+        document = java_text.decode(files.read(COMPUTED))
+        return java_text.texts(document, _KEYS)
     except KeyError:
         raise BadArchive(f"the archive has no {COMPUTED}") from None
-    except ValueError as error:
-        raise BadArchive(f"{COMPUTED} is no JSON: {error}") from error
-    if not isinstance(computed, dict):
-        raise BadArchive(f"{COMPUTED} is no JSON object")
-    return computed
+    except java_text.NotRead as error:
+        raise BadArchive(f"{COMPUTED} is no JSON object as Jackson reads it: {error}") from error
 
 
 def _path_digest(files: zipfile.ZipFile, designated: str) -> str:
