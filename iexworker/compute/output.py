@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from iexworker import durable_files
+from iexworker import durable_files, java_text
 from iexworker.compute.blame import of_machine
 from iexworker.compute.folders import TaskFolder
 from iexworker.compute.streams import copy_as_text
@@ -90,6 +91,7 @@ def post_compute(folder: TaskFolder, description: TaskDescription) -> Result:
         value = computed.result_digest(file, description, folder.output)
     except digest.NoDigest as error:
         raise PostComputeFailed(DIGEST_FAILED, str(error)) from None
+    _set_aside(folder, description, file)
     durable_files.sync(folder.root)
     return Result(value, file.callback_data)
 
@@ -106,13 +108,31 @@ def _check_names(iexec_out: Path) -> None:
 
 
 def _name_length(path: Path) -> int:
-    """Count as Java does, in UTF-16 code units."""
-    return len(path.name.encode("utf-16-le", "surrogatepass")) // 2
+    """Count as Java does, in UTF-16 code units of what it makes of the name."""
+    return len(java_text.decode(os.fsencode(path.name)).encode("utf-16-le")) // 2
 
 
-def _archive(folder: TaskFolder) -> None:
+def _set_aside(
+    folder: TaskFolder, description: TaskDescription, file: computed.ComputedFile
+) -> None:
+    """Archive again where the hashed folder has names that the digest leaves out.
+
+    The result proxy unpacks the archive, where every name is UTF-8, and takes the digest anew.
+    """
+    if description.has_callback or file.result_digest:
+        return
+    hidden = digest.unseen(folder.output, file.deterministic_output_path or "")
+    if hidden:
+        log.warning(
+            "names that are no UTF-8 are left out of the digest, as Java workers leave them out",
+            extra={"task": description.task_id, "files": len(hidden)},
+        )
+        _archive(folder, hidden)
+
+
+def _archive(folder: TaskFolder, aside: Collection[Path] = ()) -> None:
     try:
-        archive.write(folder.iexec_out, folder.archive)
+        archive.write(folder.iexec_out.resolve(), folder.archive, aside)
     except OSError as error:
         _raise_ours(error, "archive")
         raise PostComputeFailed(ZIP_FAILED, f"archive: {error}") from None

@@ -2,34 +2,40 @@
 
 docs/spec/06, section 10: names are relative, folders have no entry, a link becomes an empty
 entry and is not followed. Upstream's order and times vary; ours do not, so that the same result
-gives the same bytes.
+gives the same bytes. A name that is no UTF-8 is written as Java reads it, and two that then are
+alike are an error, as in Java.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import urllib.parse
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from iexworker import durable_files
+from iexworker import durable_files, java_text
 
 _CHUNK_BYTES = 1 << 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _FILE_MODE = 0o644 << 16
+_ASIDE = "not-utf-8"
 
 
-def write(folder: Path, target: Path) -> None:
+def write(folder: Path, target: Path, aside: Collection[Path] = ()) -> None:
     """Zip `folder` to `target`, which is on the disk at return; raises `OSError`.
 
-    A file beyond 2 GiB, or many, make it a zip64 archive.
+    A file beyond 2 GiB, or many, make it a zip64 archive. The files `aside`, whose names are no
+    UTF-8, go to a folder of their own, where they change no digest of another folder.
     """
     draft = target.with_name(target.name + ".new")
     try:
+        paths = sorted(entries(folder), key=lambda path: os.fsencode(path))
+        names = _names(folder, paths, aside)
         with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, allowZip64=True) as archive:
-            for path in sorted(entries(folder), key=lambda path: os.fsencode(path)):
-                _add(archive, path, os.path.relpath(path, folder))
+            for path, name in zip(paths, names, strict=True):
+                _add(archive, path, name)
         durable_files.sync(draft)
         draft.replace(target)
     except ValueError as error:
@@ -53,7 +59,7 @@ def entries(folder: Path) -> Iterator[Path]:
 
 
 def _add(archive: zipfile.ZipFile, path: Path, name: str) -> None:
-    entry = zipfile.ZipInfo(_printable(name), date_time=_EPOCH)
+    entry = zipfile.ZipInfo(name, date_time=_EPOCH)
     entry.compress_type = zipfile.ZIP_DEFLATED
     entry.external_attr = _FILE_MODE
     status = path.lstat()
@@ -67,6 +73,18 @@ def _add(archive: zipfile.ZipFile, path: Path, name: str) -> None:
             packed.write(chunk)
 
 
-def _printable(name: str) -> str:
-    """Return the name with bytes that are no UTF-8 replaced: the format has no place for them."""
-    return os.fsencode(name).decode("utf-8", "replace")
+def _names(folder: Path, paths: list[Path], aside: Collection[Path]) -> list[str]:
+    """Return the name of each path in the archive; raises `OSError` for two that are alike."""
+    relative = [java_text.decode(os.fsencode(os.path.relpath(path, folder))) for path in paths]
+    if len(set(relative)) < len(relative):
+        twice = next(name for name in relative if relative.count(name) > 1)
+        raise OSError(f"duplicate entry: {twice!r}")
+    place = _ASIDE
+    while os.path.lexists(folder / place):
+        place += "_"
+    return [
+        f"{place}/{urllib.parse.quote_from_bytes(os.fsencode(path.name))}"
+        if path in aside
+        else name
+        for path, name in zip(paths, relative, strict=True)
+    ]

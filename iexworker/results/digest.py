@@ -1,7 +1,8 @@
 """The result digest that consensus compares (docs/spec/06, section 11; 05, section 6.10).
 
 Files are read in pieces. Nothing outside of the task's output folder is ever read: a path that
-leads out, by `..` or by a link that the app made, has no digest.
+leads out, by `..` or by a link that the app made, has no digest. A file whose name is no UTF-8 is
+not seen, since Java cannot open it (docs/decisions/0015).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import stat
 from pathlib import Path
 
+from iexworker import java_text
 from iexworker.errors import WorkerError
 from iexworker.poco.hashing import hex_text, keccak, lenient_bytes
 
@@ -32,15 +34,26 @@ def of_path(output: Path, container_path: str | None) -> str:
         raise NoDigest("computed.json names no deterministic-output-path")
     root = output.resolve()
     try:
-        path = Path(f"{root}{container_path}").resolve(strict=True)
+        path = _place(root, container_path)
         if not path.is_relative_to(root):
             raise NoDigest(f"deterministic-output-path {container_path!r} leads out of the output")
         return _of_folder(path, root) if path.is_dir() else hex_text(_of_file(path))
     except FileNotFoundError:
         raise NoDigest(f"deterministic-output-path {container_path!r}: nothing is there") from None
     except (OSError, ValueError, RuntimeError) as error:
-        # ValueError: a NUL in the path; RuntimeError: a circle of links.
+        # ValueError: a NUL or half of a character in the path; RuntimeError: a circle of links.
         raise NoDigest(f"deterministic-output-path {container_path!r}: {error}") from None
+
+
+def unseen(output: Path, container_path: str) -> tuple[Path, ...]:
+    """Return the files of the hashed folder that `of_path` has not seen for their names."""
+    folder = _place(output.resolve(), container_path)
+    return tuple(
+        path
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        if not os.path.lexists(folder / _java_name(path.name))
+        and (path.is_symlink() or not path.is_dir())
+    )
 
 
 def of_callback(data: str | None) -> str:
@@ -50,13 +63,25 @@ def of_callback(data: str | None) -> str:
     return hex_text(keccak(lenient_bytes(data)))
 
 
+def _place(root: Path, container_path: str) -> Path:
+    """Return what the system finds there: a file has nothing below it, not even a dot."""
+    container_path.encode()
+    os.stat(f"{root}{container_path}".rstrip("/"))  # noqa: PTH116 - a Path drops the dots
+    return Path(f"{root}{container_path}").resolve(strict=True)
+
+
 def _of_folder(folder: Path, root: Path) -> str:
-    children = sorted(folder.iterdir(), key=_code_units)
-    return hex_text(keccak(*(_of_child(child, root) for child in children)))
+    names = sorted((_java_name(path.name) for path in folder.iterdir()), key=_code_units)
+    return hex_text(keccak(*(_of_child(folder / name, root) for name in names)))
 
 
-def _code_units(path: Path) -> bytes:
-    return path.name.encode("utf-16-be", "surrogatepass")
+def _java_name(name: str) -> str:
+    """Return the text that Java has for a name, and looks the file up by."""
+    return java_text.decode(os.fsencode(name))
+
+
+def _code_units(name: str) -> bytes:
+    return name.encode("utf-16-be")
 
 
 def _of_child(path: Path, root: Path) -> bytes:
