@@ -1,8 +1,9 @@
 """Fetch one input over http or https to a file, as the upstream worker would have it.
 
-docs/spec/06, section 5.4: redirects are followed within the scheme only, what is below 400 is
-content, an empty body is fine. Ours besides: streaming, time and size limits, and the rules on
-addresses, on each hop. A refusal of ours is never the requester's fault.
+docs/spec/06, section 5.4: the text is read and sent as Java does (`java_url.py`), redirects are
+followed within the scheme only, what is below 400 is content, an empty body is fine. Ours besides:
+streaming, time and size limits, and the rules on addresses, on each hop. A refusal of ours is never
+the requester's fault.
 """
 
 from __future__ import annotations
@@ -18,12 +19,19 @@ from typing import Any
 import urllib3
 import urllib3.exceptions
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
-from urllib3.util import Url, make_headers, parse_url
+from urllib3.util import make_headers, parse_url
 
 from iexworker import error_words, http_environment, peers
 from iexworker.compute.address_policy import check_literal, resolve
 from iexworker.compute.blame import Blame, Trouble
 from iexworker.compute.cancellation import Cancellation
+from iexworker.compute.java_url import BadUrl, JavaUrl, OtherScheme, wire
+from iexworker.compute.verbatim_http import (
+    VerbatimPool,
+    VerbatimTlsPool,
+    disguised,
+    make_verbatim,
+)
 from iexworker.shared import limits
 
 MOST_BYTES = 32 << 30
@@ -31,14 +39,13 @@ MOST_BYTES = 32 << 30
 
 _CONNECT_TIMEOUT_S = 10.0
 _READ_TIMEOUT_S = 30.0
-_MOST_REDIRECTS = 20
+_MOST_REQUESTS = 20
+"""Java's default, the first request included."""
 _REDIRECTS = frozenset({300, 301, 302, 303, 305, 307})
 _REQUESTERS = frozenset({401, 403, 404, 410})
 _OURS = frozenset({407, 429})
 _CHUNK_BYTES = 1 << 18
 _SPACE_CHECK_BYTES = 64 << 20
-_JVM_SCHEMES = frozenset({"ftp", "file", "jar", "jmod", "jrt", "mailto"})
-_PORTS = {"http": 80, "https": 443}
 _HEADERS = {"User-Agent": "iexworker", "Accept": "*/*"}
 
 
@@ -74,30 +81,34 @@ class Download:
             raise
 
     def _open(self, url: str, *, trusted: bool) -> urllib3.BaseHTTPResponse:
-        for _ in range(1 + _MOST_REDIRECTS):
-            parts = _parse(url)
+        parts = _parse(url)
+        for _ in range(_MOST_REQUESTS):
             response = self._request(parts, private_allowed=self.private_allowed or trusted)
             following = _redirection(response, parts)
             if following is None:
-                _check_status(response, url)
+                _check_status(response, parts.absolute)
                 return response
             response.close()
-            url, trusted = following, False
-        raise Trouble(Blame.REQUESTER, f"{shown(url)}: more than {_MOST_REDIRECTS} redirects")
+            parts, trusted = following, False
+        raise Trouble(Blame.REQUESTER, f"{shown(url)}: more than {_MOST_REQUESTS} requests")
 
-    def _request(self, parts: Url, *, private_allowed: bool) -> urllib3.BaseHTTPResponse:
+    def _request(self, parts: JavaUrl, *, private_allowed: bool) -> urllib3.BaseHTTPResponse:
         self.cancellation.check()
-        host, scheme = str(parts.host).strip("[]"), str(parts.scheme)
-        port = parts.port or _PORTS[scheme]
+        host, scheme, port = parts.connect_host, parts.scheme, parts.connect_port
         proxy = http_environment.proxy_for(scheme, host, port)
         if proxy is not None:
             check_literal(host, private_allowed=private_allowed)
-            return self._send(_through(proxy.url), parts.url)
-        target = parts.request_uri
+            manager = _through(proxy.url)
+            make_verbatim(manager)
+            # The line that goes to the proxy is the target alone; with https it goes to the host.
+            asked = parts.absolute if scheme == "http" else parts.target
+            place = "proxied" if scheme == "http" else f"{parts.host}:{port}"
+            return self._send(manager, f"{scheme}://{place}", asked, parts.host_header)
         error: urllib3.exceptions.HTTPError | None = None
         for address in resolve(host, port, private_allowed=private_allowed):
             try:
-                return self._send(_pool(scheme, address, port, host), target, host=parts.netloc)
+                pool = _pool(scheme, address, port, host)
+                return self._send(pool, "", parts.target, parts.host_header)
             except urllib3.exceptions.NewConnectionError as refused:
                 error = refused
         raise error or AssertionError("no address")
@@ -105,14 +116,15 @@ class Download:
     def _send(
         self,
         pool: urllib3.PoolManager | urllib3.HTTPConnectionPool,
+        place: str,
         target: str,
-        host: str | None = None,
+        host: str,
     ) -> urllib3.BaseHTTPResponse:
         left_s = self._left_s()
         return pool.urlopen(
             "GET",
-            target,
-            headers=_HEADERS if host is None else {**_HEADERS, "Host": host},
+            place + disguised(wire(target)),
+            headers={**_HEADERS, "Host": wire(host).decode("latin-1")},
             timeout=urllib3.Timeout(
                 connect=min(_CONNECT_TIMEOUT_S, left_s), read=min(_READ_TIMEOUT_S, left_s)
             ),
@@ -154,33 +166,29 @@ class Download:
             raise Trouble(Blame.OURS, f"less than {least} bytes left on the disk")
 
 
-def _parse(url: str) -> Url:
+def _parse(url: str) -> JavaUrl:
     try:
-        parts = parse_url(url)
-    except urllib3.exceptions.LocationParseError:
-        raise Trouble(Blame.REQUESTER, f"{shown(url)}: no URL") from None
-    if parts.scheme in _JVM_SCHEMES:
-        raise Trouble(Blame.OURS, f"{parts.scheme}: refused by policy, http and https only")
-    if parts.scheme not in _PORTS or not parts.host:
-        raise Trouble(Blame.REQUESTER, f"{shown(url)}: expected http:// or https:// and a host")
-    return parts
+        return JavaUrl.parse(url).checked()
+    except OtherScheme as error:
+        raise Trouble(Blame.OURS, f"{error}: refused by policy, http and https only") from None
+    except BadUrl as error:
+        raise Trouble(Blame.REQUESTER, f"{shown(url)}: no URL: {error}") from None
 
 
-def _redirection(response: urllib3.BaseHTTPResponse, parts: Url) -> str | None:
+def _redirection(response: urllib3.BaseHTTPResponse, parts: JavaUrl) -> JavaUrl | None:
     """Return where to go instead; None when the answer is the content, be it a redirect's page.
 
     Java's client stays within the scheme and returns the page of a redirect that leaves it.
     """
-    location = response.headers.get("Location")
-    if response.status not in _REDIRECTS or not location:
+    locations = response.headers.getlist("Location")
+    if response.status not in _REDIRECTS or not locations:
         return None
     try:
-        target = urllib.parse.urljoin(parts.url, location)
-        scheme = urllib.parse.urlsplit(target).scheme
-    except ValueError as error:
+        target = parts.redirected(locations[-1])
+        return None if target is None else target.checked()
+    except BadUrl as error:
         response.close()
-        raise Trouble(Blame.NETWORK, f"{shown(parts.url)}: broken redirect: {error}") from None
-    return target if scheme == parts.scheme else None
+        raise Trouble(Blame.NETWORK, f"{shown(parts.absolute)}: broken redirect: {error}") from None
 
 
 def _check_status(response: urllib3.BaseHTTPResponse, url: str) -> None:
@@ -204,8 +212,8 @@ def _blame(error: urllib3.exceptions.HTTPError) -> Blame:
 
 def _pool(scheme: str, address: str, port: int, host: str) -> urllib3.HTTPConnectionPool:
     if scheme == "http":
-        return urllib3.HTTPConnectionPool(address, port)
-    return urllib3.HTTPSConnectionPool(
+        return VerbatimPool(address, port)
+    return VerbatimTlsPool(
         address, port, server_hostname=host, assert_hostname=host, **_authorities()
     )
 

@@ -295,9 +295,7 @@ def test_an_engine_that_comes_back_gives_the_whole_output(
 
 def test_an_engine_out_of_reach_is_an_error_in_words(tmp_path: Path) -> None:
     gone = Engine(f"unix://{tmp_path}/absent.sock")
-    with pytest.raises(
-        DockerError, match=r"connect: there is no such socket"
-    ):
+    with pytest.raises(DockerError, match=r"connect: there is no such socket"):
         gone.ping()
 
 

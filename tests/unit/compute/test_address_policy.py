@@ -45,9 +45,18 @@ def test_a_private_host_is_resolved_only_where_it_is_allowed() -> None:
 
 
 def test_numbers_in_disguise_are_seen_through() -> None:
-    for host in ("2130706433", "0x7f.1", "127.1"):
+    for host in ("2130706433", "127.1", "0127.0.0.1"):
         with pytest.raises(Trouble, match="refused by policy"):
             resolve(host, 80, private_allowed=False)
+
+
+def test_an_address_is_what_java_reads_as_one() -> None:
+    assert resolve("0127.0.0.1", 80, private_allowed=True) == ["127.0.0.1"]
+    assert resolve("127.65536", 80, private_allowed=True) == ["127.1.0.0"]
+    for host in ("0x7f.1", "0x7f000001", "017700000001", "127.0.0.256"):
+        with pytest.raises(Trouble) as caught:
+            resolve(host, 80, private_allowed=True)
+        assert caught.value.blame is not Blame.REQUESTER
 
 
 def test_a_name_that_cannot_be_one_is_the_requesters_fault() -> None:
@@ -66,6 +75,6 @@ def test_a_name_without_an_address_is_not_the_requesters_fault_yet() -> None:
 def test_a_literal_is_checked_where_a_proxy_resolves() -> None:
     check_literal("example.org", private_allowed=False)
     check_literal("10.0.0.1", private_allowed=True)
-    for host in ("10.0.0.1", "::1", "localhost", "x.localhost"):
+    for host in ("10.0.0.1", "::1", "LOCALHOST", "x.localhost.", "127.1", "0x7f.1"):
         with pytest.raises(Trouble):
             check_literal(host, private_allowed=False)

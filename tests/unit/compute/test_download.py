@@ -98,7 +98,7 @@ def test_redirects_without_end_are_the_requesters_fault(
 ) -> None:
     url = server.serve("/loop", b"", 302, Location="/loop")
     assert blame_of(fetcher, url, tmp_path / "f") is Blame.REQUESTER
-    assert len(server.requests) == 21
+    assert len(server.requests) == 20
 
 
 @pytest.mark.parametrize(
