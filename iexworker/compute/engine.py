@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ import urllib3.exceptions
 
 from iexworker import http_environment, peers
 from iexworker.compute import names
+from iexworker.compute.log_text import PIECE_BYTES
 from iexworker.errors import DockerError
 from iexworker.http_session import EnvironmentSession
 
@@ -31,6 +32,7 @@ CALL_TIMEOUT_S = 60
 _STDOUT, _STDERR = 1, 2
 _NEVER = "0001-01-01"
 _SHOWN_CHARACTERS = 200
+_JSON_FILE = "json-file"
 
 
 class EngineRefused(DockerError):
@@ -56,7 +58,10 @@ class Sink(Protocol):
     """What takes pieces of a container's stream 1 (stdout) or 2 (stderr)."""
 
     def write(self, stream: int, piece: bytes) -> None:
-        """Take a piece."""
+        """Take a piece of what was written, cut anywhere."""
+
+    def write_entry(self, stream: int, piece: bytes) -> None:
+        """Take a piece of a json-file log, cut where the engine has cut it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,13 +228,20 @@ class Engine:
 
     def copy_logs(self, container: str, sink: Sink) -> None:
         """Give the whole output of a container, from the engine's own log, to `sink`."""
+        with self.asking("inspect", container):
+            driver = self.client.inspect_container(container)["HostConfig"]["LogConfig"]["Type"]
+        as_json = driver == _JSON_FILE
         for stream in (_STDOUT, _STDERR):
             with self.asking("logs", container):
                 chunks = self.client.logs(
                     container, stdout=stream == _STDOUT, stderr=stream == _STDERR, stream=True
                 )
-                for chunk in chunks:
-                    sink.write(stream, chunk)
+                if as_json:
+                    for entry in chunks:
+                        sink.write_entry(stream, entry)
+                else:
+                    for piece in _with_ends(chunks):
+                        sink.write(stream, piece)
 
     def image_tags(self, reference: str) -> list[str] | None:
         """Return the tags of a local image as the engine prints them; None: no such image."""
@@ -285,6 +297,18 @@ def _tls(address: str) -> docker.tls.TLSConfig | bool:
     if found is None:
         return False
     return docker.tls.TLSConfig(client_cert=found.client, ca_cert=found.authority, verify=True)
+
+
+def _with_ends(entries: Iterable[bytes]) -> Iterator[bytes]:
+    """Return what was written, from a log that keeps it as it was but for ends of lines.
+
+    The driver `local` loses the end of a line that it has cut: only the last entry has none, and
+    a piece of a line that goes on, which is as long as moby's buffer.
+    """
+    lost = False
+    for entry in entries:
+        yield b"\n" + entry if lost else entry
+        lost = len(entry) < PIECE_BYTES and not entry.endswith(b"\n")
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
 """What a container writes to stdout and stderr, kept in two files with bounded memory.
 
 The engine sends both on one connection, each piece behind a header of eight bytes: which stream,
-three zeros, the length as a big-endian number (Docker API, "attach", stream format).
+three zeros, the length as a big-endian number (Docker API, "attach", stream format). The files have
+the text of the engine's log, whichever way it came (`log_text.py`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from iexworker.compute.log_text import LogText, entry
 from iexworker.shared.handoff import LOG_TAIL, tail
 
 MOST_BYTES = 1 << 30
@@ -31,6 +33,7 @@ class Capture:
         self.paths = {_STDOUT: stdout, _STDERR: stderr}
         self._files: dict[int, BinaryIO] = {}
         self._room: dict[int, int] = {}
+        self._texts: dict[int, LogText] = {}
         self._header = b""
         self._stream = _STDOUT
         self._left = 0
@@ -49,13 +52,19 @@ class Capture:
 
     def restart(self) -> None:
         """Empty both files: what follows is the whole output."""
-        self.close()
+        self._close_files()
         self._files = {stream: path.open("wb") for stream, path in self.paths.items()}
         self._room = dict.fromkeys(self.paths, MOST_BYTES)
+        self._texts = {stream: LogText() for stream in self.paths}
         self._header, self._left = b"", 0
 
     def close(self) -> None:
         """Close the files; what was received is in them."""
+        for stream in self._files:
+            self._keep(stream, self._texts[stream].finish())
+        self._close_files()
+
+    def _close_files(self) -> None:
         for file in self._files.values():
             file.close()
         self._files = {}
@@ -72,10 +81,22 @@ class Capture:
                 view = self._read_header(view)
 
     def write(self, stream: int, piece: bytes | memoryview) -> None:
-        """Take a piece of one stream: 1 is stdout, 2 is stderr."""
-        piece = piece[: self._room[stream]]
-        self._room[stream] -= len(piece)
-        self._files[stream].write(piece)
+        """Take a piece of what the app wrote to one stream, cut anywhere: 1 is stdout, 2 stderr."""
+        if self._room[stream]:
+            self._keep(stream, self._texts[stream].take(bytes(piece)))
+
+    def write_entry(self, stream: int, piece: bytes) -> None:
+        """Take a piece of the engine's log, cut where the engine has cut it."""
+        self._keep(stream, entry(piece))
+
+    def _keep(self, stream: int, text: bytes) -> None:
+        if len(text) > self._room[stream]:
+            # Up to the limit, and between two characters.
+            text = text[: self._room[stream]].decode("utf-8", "ignore").encode()
+            self._room[stream] = 0
+        else:
+            self._room[stream] -= len(text)
+        self._files[stream].write(text)
 
     def _read_header(self, view: memoryview) -> memoryview:
         missing = _HEADER_BYTES - len(self._header)
@@ -103,7 +124,7 @@ def read_tail(path: Path) -> str:
 
 
 def copy_as_text(source: Path, target: BinaryIO) -> None:
-    """Copy a stream as UTF-8 text: what is no UTF-8 becomes U+FFFD, as upstream decodes it."""
+    """Copy a stream as UTF-8 text: what is no UTF-8, as after a full disk, becomes U+FFFD."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     with source.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):

@@ -18,7 +18,7 @@ def frame(stream: int, data: bytes) -> bytes:
 
 
 @given(
-    frames=st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=20))),
+    frames=st.lists(st.tuples(st.sampled_from([1, 2]), st.text(max_size=20).map(str.encode))),
     cuts=st.lists(st.integers(min_value=1, max_value=7), min_size=1),
 )
 def test_streams_are_told_apart_wherever_the_connection_is_cut(
@@ -67,6 +67,22 @@ def test_the_tail_of_a_long_stream_is_cut_between_characters(
     units = len(character.encode("utf-16-le")) // 2
     (tmp_path / "s").write_text("x" + character * (2 * LOG_TAIL), encoding="utf-8")
     assert read_tail(tmp_path / "s") == character * (LOG_TAIL // units)
+
+
+def test_a_stream_is_cut_between_two_characters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "MOST_BYTES", 4)
+    with Capture(tmp_path / "out", tmp_path / "err") as capture:
+        capture.feed(frame(1, "€€\n".encode()) + frame(1, b"more"))
+    assert (tmp_path / "out").read_text() == "€"
+
+
+def test_an_entry_of_the_engines_log_is_kept_as_it_is(tmp_path: Path) -> None:
+    with Capture(tmp_path / "out", tmp_path / "err") as capture:
+        capture.write_entry(1, "\ufffd".encode() * 20_000)
+        capture.write_entry(1, b"\n")
+    assert (tmp_path / "out").read_text() == "\ufffd" * 20_000 + "\n"
 
 
 def test_text_is_copied_with_replacement_across_pieces(
