@@ -71,6 +71,8 @@ class Patience:
     """Wait so many seconds, or raise when the step is cancelled."""
     scheduler_answers: Callable[[], bool]
     """Whether the scheduler has answered a recent ping of ours."""
+    task: str = ""
+    """Whose step it is, for the log."""
     network_s: float = PATIENCE_S
     now: Callable[[], float] = time.time
     elapsed: Callable[[], float] = time.monotonic
@@ -100,9 +102,14 @@ class Patience:
             if self.now() + pause_s >= self.deadline_s or self.elapsed() + pause_s >= until:
                 raise Trouble(Blame.OURS, str(trouble))
             if peer:
-                trial.failed(peer, trouble, what=what)
+                trial.failed(peer, trouble, what=what, task=self.task)
             else:
-                facts = {"what": what, "error": str(trouble), "pause_s": pause_s}
+                facts = {
+                    "task": self.task,
+                    "what": what,
+                    "error": str(trouble),
+                    "pause_s": pause_s,
+                }
                 log.warning("trying again", extra=facts)
             self.pause(pause_s)
         raise AssertionError("pauses never end")

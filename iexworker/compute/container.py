@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import enum
 import logging
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from iexworker.compute import names
+from iexworker.compute import engine_check, names
 from iexworker.compute.cancellation import Cancellation
 from iexworker.compute.container_watch import Watch
 from iexworker.compute.die_events import DieEvents
@@ -38,6 +39,11 @@ _ENGINE_STOP_CODES = frozenset({137, 143, 255})
 """How a container ends when its engine or its host goes down, besides by its own doing."""
 
 _BAD_REQUEST = 400
+_SERVER_ERROR = 500
+_OUR_MACHINE = re.compile(
+    r"(no space left on device|disk quota exceeded|too many open files( in system)?)(: unknown)?$"
+)
+"""How the system's own words end a refusal; what the image's author chose stands before."""
 
 
 class RunStatus(enum.Enum):
@@ -57,6 +63,14 @@ class Run:
     container: str | None = None
     reason: str = ""
     """Why it is no success."""
+
+
+class _NotStarted(Exception):
+    """The engine has refused to create or to start the container."""
+
+    def __init__(self, refusal: EngineRefused) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
 
 
 class ContainerRunner:
@@ -89,11 +103,37 @@ class ContainerRunner:
         """
         self._deaths.listen()
         try:
+            return self._run(spec, limit_s, capture, cancellation)
+        except _NotStarted as error:
+            self._suspect_app(spec, error.refusal)
+            if error.refusal.status == _BAD_REQUEST:
+                return _failed(error.refusal)
+        # The engine may have got over it in the meantime.
+        try:
+            return self._run(spec, limit_s, capture, cancellation)
+        except _NotStarted as error:
+            if not _may_be_apps(error.refusal):
+                raise error.refusal from None
+            return _failed(error.refusal)
+
+    def _run(
+        self, spec: ContainerSpec, limit_s: float, capture: Capture, cancellation: Cancellation
+    ) -> Run:
+        try:
             container = self._engine.create(spec)
         except EngineRefused as error:
-            return _not_started(error)
+            raise _NotStarted(error) from None
         with self._removed_unless_resumable(container):
             return self._start(container, limit_s, capture, cancellation)
+
+    def _suspect_app(self, spec: ContainerSpec, refusal: EngineRefused) -> None:
+        """Raise `DockerError` when the engine refuses for a reason of its own, or of ours."""
+        if not _may_be_apps(refusal):
+            raise refusal from None
+        try:
+            engine_check.require_working(self._engine, spec)
+        except DockerError as error:
+            raise DockerError(f"{refusal}; nor does it start another container: {error}") from None
 
     def adopt(
         self,
@@ -120,9 +160,7 @@ class ContainerRunner:
             try:
                 self._engine.start(container)
             except EngineRefused as error:
-                run = _not_started(error)
-                self._engine.remove(container)
-                return run
+                raise _NotStarted(error) from None
             return self._concluded(container, watch.end(limit_s), watch)
 
     def _concluded(self, container: str, exit_code: int | None, watch: Watch) -> Run:
@@ -188,11 +226,15 @@ def _identity(spec: ContainerSpec) -> dict[str, str]:
     }
 
 
-def _not_started(error: EngineRefused) -> Run:
-    """Return the run of an app whose command cannot be run; any other refusal is the engine's.
+def _failed(refusal: EngineRefused) -> Run:
+    return Run(RunStatus.FAILED, NO_EXIT, reason=refusal.reason)
 
-    The engine answers 400 to a command that is not in the image or may not be executed.
+
+def _may_be_apps(refusal: EngineRefused) -> bool:
+    """Whether a refusal may be for what the app's image or arguments ask for.
+
+    The engine answers 400 to a command that it cannot run, and 500 to an unknown user and the like;
+    404 and 409 are for a container, image or network that is not as we expect it.
     """
-    if error.status != _BAD_REQUEST:
-        raise error
-    return Run(RunStatus.FAILED, NO_EXIT, reason=error.reason)
+    judged = refusal.status == _BAD_REQUEST or refusal.status >= _SERVER_ERROR
+    return judged and not _OUR_MACHINE.search(refusal.reason)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -283,6 +284,18 @@ class Engine:
             return DockerError(self.peer.answered(what, status, words[:_SHOWN_CHARACTERS]))
         reason = str(error.explanation or error)
         return EngineRefused(f"Docker, {what}: {reason}", status, reason)
+
+    def import_image(self, archive: bytes, labels: Mapping[str, str]) -> str:
+        """Make an image without a name of a tar archive; return its identifier."""
+        changes = [f"LABEL {name}={value}" for name, value in labels.items()]
+        with self.asking("import image"):
+            answer = self.client.import_image_from_data(archive, changes=changes)
+            return str(json.loads(answer.splitlines()[-1])["status"])
+
+    def remove_image(self, image: str) -> None:
+        """Remove an image; gone is fine."""
+        with _unless(http.client.NOT_FOUND), self.asking("remove image", image):
+            self.client.remove_image(image)
 
     def remove_labelled(self, wallet: str, task_id: str) -> int:
         """Kill and remove all of a task's containers; return how many there were."""

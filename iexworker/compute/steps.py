@@ -295,6 +295,7 @@ class Steps:
             longest_s=self._task.max_execution_time_s,
             pause=self._cancellation.pause,
             scheduler_answers=self._tools.scheduler_answers,
+            task=self._task.task_id,
             network_s=self._tools.network_patience_s,
         )
 
