@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import docker
 import docker.errors
 import docker.tls
+import docker.utils.config
 import requests
 import urllib3.exceptions
 
@@ -29,6 +30,10 @@ from iexworker.http_session import EnvironmentSession
 
 CALL_TIMEOUT_S = 60
 """For calls that answer when they are done: create, start, inspect, remove."""
+
+# With each client the SDK reads the operator's Docker configuration, fails on what it does not
+# understand, and runs credential helpers before each pull. It finds none: `registry_auth` reads it.
+docker.utils.config.find_config_file = lambda config_path=None: None
 
 _STDOUT, _STDERR = 1, 2
 _NEVER = "0001-01-01"

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from iexworker.compute import registry_auth
 from iexworker.compute.blame import Blame, Trouble
 from iexworker.compute.cancellation import Cancellation, in_background
 from iexworker.compute.engine import Engine, EngineRefused
@@ -83,15 +84,14 @@ def pull(
     cancellation: Cancellation,
 ) -> None:
     """Pull the image; raises `Trouble`, `DockerError` when the engine fails, or `Cancelled`."""
-    credentials = credentials_for(registries, reference.registry)
+    attempt = _Attempt(reference, credentials_for(registries, reference.registry))
     address = engine.address
-    given_up = threading.Event()
 
     def work() -> None:
         # Its own client: this thread may outlive the wait for it.
         own = Engine(address)
         try:
-            _pull(own, reference, credentials, given_up)
+            attempt.pull(own)
         finally:
             own.close()
 
@@ -102,32 +102,56 @@ def pull(
         raise Trouble(Blame.OURS, f"image not pulled within {timeout_s:.0f} s") from None
     except EngineRefused as error:
         reason = _without_names(error.reason, reference)
-        blame = blame_for(reason, error.status, with_credentials=credentials is not None)
+        blame = blame_for(reason, error.status, with_credentials=attempt.with_credentials)
         raise Trouble(blame, _said(reference, credentials, error.reason)) from None
     finally:
-        given_up.set()
+        attempt.given_up.set()
 
 
-def _pull(
-    engine: Engine,
-    reference: ImageReference,
-    credentials: RegistryCredentials | None,
-    given_up: threading.Event,
-) -> None:
-    authorization = None if credentials is None else _login(engine, credentials)
-    with engine.asking("pull", f"{reference.repository}:{reference.tag}"):
-        events = engine.client.pull(
-            reference.repository,
-            tag=reference.tag,
-            auth_config=authorization,
-            stream=True,
-            decode=True,
-        )
-        for event in events:
-            if given_up.is_set():
-                return  # the engine ends a pull whose client is gone
-            if "error" in event:
-                raise EngineRefused("pull", 0, _words(event))
+class _Attempt:
+    """One pull: with the credentials of our settings, else with those of Docker's configuration."""
+
+    def __init__(self, reference: ImageReference, credentials: RegistryCredentials | None) -> None:
+        self.given_up = threading.Event()
+        self.with_credentials = credentials is not None
+        """Whether a denial may be for our credentials; known when the pull is over."""
+        self._reference = reference
+        self._credentials = credentials
+
+    def pull(self, engine: Engine) -> None:
+        """Pull; raises `EngineRefused` or `DockerError`."""
+        given = None if self._credentials is None else _login(engine, self._credentials)
+        found = {} if given else registry_auth.find(self._reference.registry)
+        try:
+            self._pull(engine, given or found)
+        except EngineRefused as error:
+            if not found or not _DENIED.search(error.reason):
+                raise
+            # A stale entry must not keep us from an image that is anybody's.
+            self.with_credentials = True
+            registry_auth.say_once(
+                f"credentials for {self._reference.registry}",
+                "registry refuses the credentials of the Docker configuration, pulling without",
+                registry=self._reference.registry,
+                error=error.reason,
+            )
+            self._pull(engine, {})
+
+    def _pull(self, engine: Engine, authorization: Mapping[str, str]) -> None:
+        reference = self._reference
+        with engine.asking("pull", f"{reference.repository}:{reference.tag}"):
+            events = engine.client.pull(
+                reference.repository,
+                tag=reference.tag,
+                auth_config=dict(authorization),
+                stream=True,
+                decode=True,
+            )
+            for event in events:
+                if self.given_up.is_set():
+                    return  # the engine ends a pull whose client is gone
+                if "error" in event:
+                    raise EngineRefused("pull", 0, _words(event))
 
 
 def _without_names(reason: str, reference: ImageReference) -> str:

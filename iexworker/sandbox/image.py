@@ -118,7 +118,8 @@ def remove_pulled(client: docker.DockerClient, registry: Registry) -> None:
 
 def _push(client: docker.DockerClient, registry: Registry, name: str, tag: str) -> None:
     username, password = LOGIN
-    login = {"username": username, "password": password} if registry.with_login else None
+    # Given empty, no credential helper of this user's is asked about a registry of ours.
+    login = {"username": username, "password": password} if registry.with_login else {}
     repository = f"{registry.address}/{name}"
     answers = client.api.push(repository, tag, stream=True, decode=True, auth_config=login)
     for answer in answers:
