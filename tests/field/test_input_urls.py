@@ -153,6 +153,21 @@ def test_a_redirect_leads_where_it_leads_java(
         assert followed == expected
 
 
+@pytest.mark.parametrize("case", cases("field-proxied-urls"))
+def test_a_proxy_is_asked_as_java_asks_it(
+    server: RawServer,
+    download: Download,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    case: dict[str, Any],
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:3128")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    download.fetch(case["input"], tmp_path / "f")
+    assert server.asked(0) == {"port": 3128, **case["expected"]}
+
+
 class Repeating(RawServer):
     """Redirects for ever."""
 
