@@ -84,7 +84,8 @@ def pull(
     cancellation: Cancellation,
 ) -> None:
     """Pull the image; raises `Trouble`, `DockerError` when the engine fails, or `Cancelled`."""
-    attempt = _Attempt(reference, credentials_for(registries, reference.registry))
+    credentials = credentials_for(registries, reference.registry)
+    attempt = _Attempt(reference, credentials)
     address = engine.address
 
     def work() -> None:
