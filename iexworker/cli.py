@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from iexworker import __version__
+from iexworker import __version__, descriptors
 from iexworker.errors import EXIT_CONFIG, EXIT_INTERNAL, EXIT_OK, SettingsError, WorkerError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ exit codes of status:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
+    descriptors.hold_standard()
     argv = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser(argv).parse_args(argv)
     try:
