@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from iexworker.errors import WorkerError
+from iexworker import file_errors
+from iexworker.errors import SettingsError, WorkerError
 
 SOCKET_NAME = "control.sock"
 
@@ -151,14 +152,20 @@ class _Client:
 
 
 def _listen(root: Path) -> socket.socket:
-    """Bind the socket; one that a killed worker left is replaced."""
-    (root / SOCKET_NAME).unlink(missing_ok=True)
+    """Bind the socket, where one that a killed worker left is replaced; raises `SettingsError`."""
+    path = root / SOCKET_NAME
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.setblocking(False)
     mask = os.umask(0o177)
     try:
+        path.unlink(missing_ok=True)
         with _address(root) as address:
             listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            [f"IEXEC_WORKER_BASE_DIR: {path} cannot be made: {file_errors.why(path, error)}"]
+        ) from None
     finally:
         os.umask(mask)
     listener.listen(_MAX_CLIENTS)

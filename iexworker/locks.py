@@ -7,12 +7,11 @@ holder), and `flock` on the wallet file, which also holds across containers.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
-import json
 import logging
 import os
-import re
 import socket
 import struct
 import time
@@ -20,14 +19,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from iexworker import file_errors
 from iexworker.errors import AlreadyRunning, SettingsError
+from iexworker.keystore import declared_address
 
 PATIENCE_S = 5.0
 """How long a new parent waits for the locks of a tree that is just dying."""
 
 _RETRY_S = 0.05
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid of unix(7), SO_PEERCRED
-_ADDRESS = re.compile(r"(0x)?([0-9a-f]{40})")
 
 T = TypeVar("T")
 
@@ -69,12 +69,12 @@ def lock_directory(root: Path) -> int:
     path = root / "worker.lock"
     try:
         root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(root, error) from None
+    try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise SettingsError(
-            [f"IEXEC_WORKER_BASE_DIR: {root} cannot be used ({error.strerror}); give the worker "
-             "a directory that it may write to"]
-        ) from error  # fmt: skip
+        raise _unusable(path, error) from None
     if not _flock(fd):
         pid = os.pread(fd, 20, 0).decode(errors="replace").strip() or "unknown"
         os.close(fd)
@@ -82,8 +82,12 @@ def lock_directory(root: Path) -> int:
             f"{root}: the worker with pid {pid} uses this directory; stop it, or start this one "
             "with another IEXEC_WORKER_NAME"
         )
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:
+        # The lock holds all the same; a second worker cannot tell whose it is.
+        log.warning("pid not written", extra={"error": f"{path}: {file_errors.why(path, error)}"})
     return fd
 
 
@@ -106,6 +110,12 @@ def lock_address(address: str) -> socket.socket:
     return server
 
 
+def hang_up(asked: socket.socket) -> None:
+    """Answer who connected to learn who holds the wallet: the connection said it."""
+    with contextlib.suppress(OSError):
+        asked.accept()[0].close()
+
+
 def confirm_address(
     address: str, parent_pid: int, patience_s: float = PATIENCE_S
 ) -> socket.socket | None:
@@ -120,15 +130,10 @@ def confirm_address(
     return _wait(lambda: lock_address(address), time.monotonic() + patience_s)
 
 
-def declared_address(wallet: Path) -> str | None:
-    """Return the address that a keystore file declares, 0x and lower case, None without one."""
-    try:
-        document = json.loads(wallet.read_bytes())
-    except (OSError, ValueError):
-        return None
-    declared = document.get("address") if isinstance(document, dict) else None
-    match = _ADDRESS.fullmatch(declared.lower()) if isinstance(declared, str) else None
-    return f"0x{match[2]}" if match else None
+def _unusable(path: Path, error: OSError) -> SettingsError:
+    return SettingsError(
+        [f"IEXEC_WORKER_BASE_DIR: {path} cannot be used: {file_errors.why(path, error)}"]
+    )
 
 
 def _lock_wallet_file(wallet: Path) -> int:

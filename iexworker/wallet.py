@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from coincurve import PrivateKey
 from Crypto.Cipher import AES
 
+from iexworker import keystore as keystores
 from iexworker import secrets
 from iexworker.errors import WalletError
+from iexworker.keystore import WHERE, Keystore, Scrypt
 from iexworker.poco.hashing import hex_text, keccak, message_digest
 from iexworker.poco.signatures import address_of
 
-_WHERE = "IEXEC_WORKER_WALLET_PATH must name an Ethereum keystore file (version 3)"
+_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+"""Of the curve secp256k1 (SEC 2, 2.4.1)."""
+_MOST_MEMORY_BYTES = 2**31 - 1
+"""What OpenSSL may be told to take."""
 
 
 class Wallet:
@@ -52,82 +54,64 @@ class Wallet:
 
 def load(path: Path, password: str) -> Wallet:
     """Open a keystore file; raises WalletError, one line with the file and what to do."""
+    keystore = keystores.read(path)
     try:
-        return open_keystore(path.read_bytes(), password)
-    except FileNotFoundError:
-        raise WalletError(f"wallet {path}: there is no such file; {_WHERE}") from None
-    except OSError as error:
-        raise WalletError(
-            f"wallet {path}: cannot be read ({error.strerror}); "
-            "give the worker's user permission to read it"
-        ) from None
+        return _open(keystore, password)
     except WalletError as error:
         raise WalletError(f"wallet {path}: {error}") from None
 
 
 def open_keystore(content: bytes, password: str) -> Wallet:
-    """Decrypt the text of a version 3 keystore; raises WalletError (7)."""
-    crypto = _crypto(content)
+    """Decrypt the bytes of a version 3 keystore; raises WalletError (7)."""
+    return _open(keystores.parse(content), password)
+
+
+def _open(keystore: Keystore, password: str) -> Wallet:
     try:
         # surrogateescape: a password of the environment that is no UTF-8 keeps its bytes.
-        secret = password.encode(errors="surrogateescape")
-        derived = _derive(crypto["kdf"], crypto["kdfparams"], secret)
-        ciphertext = bytes.fromhex(crypto["ciphertext"])
-        expected_mac = bytes.fromhex(crypto["mac"])
-        cipher = AES.new(
-            derived[:16],
-            AES.MODE_CTR,
-            nonce=b"",
-            initial_value=bytes.fromhex(crypto["cipherparams"]["iv"]),
-        )
-    except (KeyError, TypeError, ValueError, MemoryError, OverflowError) as error:
-        # The text of a KeyError is the name of the missing field; the password is in none of them.
-        raise WalletError(
-            f"its crypto section cannot be used ({type(error).__name__}: {error}); {_WHERE}"
-        ) from None
-    if not hmac.compare_digest(keccak(derived[16:32], ciphertext), expected_mac):
+        derived = _derive(keystore, password.encode(errors="surrogateescape"))
+        cipher = AES.new(derived[:16], AES.MODE_CTR, nonce=b"", initial_value=keystore.iv)
+    except (ValueError, OverflowError) as error:
+        # The password is in none of these texts.
+        raise WalletError(f"its crypto section cannot be used: {error}; {WHERE}") from None
+    except MemoryError:
+        raise WalletError("needs more memory to open than there is") from None
+    if not hmac.compare_digest(keccak(derived[16:], keystore.ciphertext), keystore.mac):
         odd = secrets.oddity(password)
         raise WalletError(
             "does not open with this password; "
             "set IEXEC_WORKER_WALLET_PASSWORD, or its twin ending in _FILE, to the right one"
             + (f" ({odd})" if odd else "")
         )
-    try:
-        return Wallet(cipher.decrypt(ciphertext))
-    except ValueError:
-        raise WalletError(f"holds no valid private key; {_WHERE}") from None
-
-
-def _crypto(content: bytes) -> Mapping[str, Any]:
-    try:
-        keystore = json.loads(content)
-    except ValueError:
-        raise WalletError(f"is not JSON; {_WHERE}") from None
-    if not isinstance(keystore, dict):
-        raise WalletError(f"is not a JSON object; {_WHERE}")
-    if keystore.get("version") != 3:
-        raise WalletError(f"is of version {keystore.get('version')!r}; {_WHERE}")
-    crypto = keystore.get("crypto", keystore.get("Crypto"))
-    if not isinstance(crypto, dict):
-        raise WalletError(f"has no crypto section; {_WHERE}")
-    if crypto.get("cipher") != "aes-128-ctr":
-        raise WalletError(f"has the cipher {crypto.get('cipher')!r}, only aes-128-ctr is supported")
-    if crypto.get("kdf") not in ("scrypt", "pbkdf2"):
+    wallet = Wallet(_private_key(cipher.decrypt(keystore.ciphertext)))
+    if keystore.declared not in (None, wallet.address):
         raise WalletError(
-            f"has the key derivation {crypto.get('kdf')!r}, only scrypt and pbkdf2 are supported"
+            f"holds the key of {wallet.address} and declares itself to be {keystore.declared}: "
+            "one of them is wrong, restore the file from a copy; if the key is the right one, "
+            'take "address" out of the file'
         )
-    return crypto
+    return wallet
 
 
-def _derive(kdf: str, parameters: Mapping[str, Any], password: bytes) -> bytes:
-    salt, length = bytes.fromhex(parameters["salt"]), parameters["dklen"]
-    if length < 32:
-        raise ValueError(f"dklen {length}: expected at least 32")
-    if kdf == "pbkdf2":
-        if parameters["prf"] != "hmac-sha256":
-            raise ValueError(f"prf {parameters['prf']!r}: expected 'hmac-sha256'")
-        return hashlib.pbkdf2_hmac("sha256", password, salt, parameters["c"], length)
-    n, r, p = parameters["n"], parameters["r"], parameters["p"]
+def _derive(keystore: Keystore, password: bytes) -> bytes:
+    """Return the 32 bytes that decrypt and authenticate."""
+    how = keystore.derivation
+    if not isinstance(how, Scrypt):
+        return hashlib.pbkdf2_hmac("sha256", password, how.salt, how.iterations, 32)
     # OpenSSL allows 32 MiB unless told otherwise; this is what scrypt needs (RFC 7914), with room.
-    room = 128 * r * (n + p + 4)
-    return hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, dklen=length, maxmem=room)
+    room = 128 * how.r * (how.n + how.p + 4)
+    if not 0 < room <= _MOST_MEMORY_BYTES:
+        raise ValueError(f"scrypt with n={how.n}, r={how.r}, p={how.p} cannot be computed here")
+    return hashlib.scrypt(password, salt=how.salt, n=how.n, r=how.r, p=how.p, dklen=32, maxmem=room)
+
+
+def _private_key(decrypted: bytes) -> bytes:
+    """Return the 32 bytes of the key: the whole text is one number, as in web3j, of any length.
+
+    Some libraries write a zero in front, others drop leading zeros. libsecp256k1 would take the
+    first 32 bytes of a longer text for the key, which is another one.
+    """
+    number = int.from_bytes(decrypted, "big") % _ORDER
+    if number == 0:
+        raise WalletError(f"holds no valid private key; {WHERE}")
+    return number.to_bytes(32, "big")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from iexworker import masking
+from iexworker import file_errors, masking
 from iexworker.settings import texts
 from iexworker.settings.parsers import BIND_PATH, DOCKER_HOST, NODE_URL, PATH, URL, URL_LIST
 from iexworker.settings.table import Setting
@@ -135,7 +135,7 @@ class Layers:
             text = Path(path).read_bytes().decode()
             reason = "" if text else "it is empty"
         except OSError as error:
-            text, reason = "", error.strerror or "it cannot be read"
+            text, reason = "", file_errors.why(Path(path), error, given=True)
         except UnicodeDecodeError:
             text, reason = "", "it is not UTF-8"
         if reason:

@@ -186,7 +186,7 @@ def test_a_base_directory_whose_lock_is_a_folder_exits_78(tmp_path: Path) -> Non
     (tmp_path / "base" / "w" / "worker.lock").mkdir(parents=True)
     done = run(tmp_path)
     assert done.returncode == EXIT_CONFIG
-    assert "worker.lock is a folder" in done.stdout
+    assert "worker.lock cannot be used: it is a folder" in done.stdout
 
 
 def test_a_base_directory_whose_control_socket_is_a_folder_exits_78(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_a_base_directory_whose_control_socket_is_a_folder_exits_78(tmp_path: Pa
     (tmp_path / "base" / "w" / "control.sock").mkdir(parents=True)
     done = run(tmp_path)
     assert done.returncode == EXIT_CONFIG, done.stdout + done.stderr
-    assert "control.sock is a folder" in done.stdout
+    assert "control.sock cannot be made: it is a folder" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
 

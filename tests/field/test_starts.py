@@ -23,7 +23,7 @@ from eth_keyfile.keyfile import create_keyfile_json
 from iexworker import control
 from iexworker.compute import limits as app_limits
 from iexworker.errors import EXIT_CONFIG, DockerError, WorkerError
-from iexworker.procs.context import SCHEDULING, SUPERVISOR, roles
+from iexworker.procs.context import SUPERVISOR, roles
 from iexworker.scheduling.containers import EngineContainers
 from iexworker.scheduling.probes import HostProbe
 from iexworker.shared.board import Board

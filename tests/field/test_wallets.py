@@ -66,3 +66,10 @@ def test_what_is_no_address_declares_none(declared: object, tmp_path: Path) -> N
     changed = {"input": case["input"] | {"text": json.dumps(document)}}
 
     assert opened(changed, tmp_path).address == case["expected"]["address"]
+
+
+def test_a_file_that_is_nested_without_end_is_no_keystore(tmp_path: Path) -> None:
+    changed = {"input": {"text": "[" * 100_000, "password": "x"}}
+
+    with pytest.raises(WalletError, match="is not JSON"):
+        opened(changed, tmp_path)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from iexworker import locks
+from iexworker import keystore, locks
 from iexworker.errors import AlreadyRunning, SettingsError
 from iexworker.locks import Locks
 
@@ -114,7 +114,7 @@ def test_a_missing_wallet_is_left_to_who_opens_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"address": 1}', '{"address": "0x12"}'])
 def test_a_file_without_an_address_declares_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "wallet").write_text(text)
-    assert locks.declared_address(tmp_path / "wallet") is None
+    assert keystore.declared_address(tmp_path / "wallet") is None
 
 
 def test_the_opened_wallets_address_is_the_parents_or_is_locked_now(

@@ -57,12 +57,6 @@ def test_a_password_keeps_its_bytes_when_they_are_no_utf8(tmp_path: Path) -> Non
     assert wallets.load(path, os.fsdecode(raw)).private_key == SECRET
 
 
-def test_the_address_in_the_file_is_not_trusted(tmp_path: Path) -> None:
-    path = saved(tmp_path, keystore() | {"address": "11" * 20})
-
-    assert wallets.load(path, PASSWORD.decode()).address == Wallet(SECRET).address
-
-
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -72,7 +66,7 @@ def test_the_address_in_the_file_is_not_trusted(tmp_path: Path) -> None:
         ({"version": 3}, "has no crypto section"),
         (keystore(cipher="aes-256-cbc"), "has the cipher 'aes-256-cbc'"),
         (keystore(kdf="argon2"), "has the key derivation 'argon2'"),
-        (keystore(kdfparams={}), "cannot be used (KeyError: 'salt')"),
+        (keystore(kdfparams={}), "dklen 0: expected at least 32"),
         (keystore(kdfparams=scrypt_parameters(n=3)), "cannot be used"),
         (keystore(kdfparams=scrypt_parameters(n="many")), "cannot be used"),
         (keystore(kdfparams=scrypt_parameters(n=2**40)), "cannot be used"),
@@ -82,7 +76,7 @@ def test_the_address_in_the_file_is_not_trusted(tmp_path: Path) -> None:
             "prf 'hmac-md5'",
         ),
         (keystore(cipherparams={"iv": "00"}), "cannot be used"),
-        (keystore(mac="zz"), "cannot be used"),
+        (keystore(mac="zz"), "does not open with this password"),
         (keystore(mac="00" * 32), "does not open with this password"),
     ],
     ids=lambda value: value if isinstance(value, str) and " " in value else "",
@@ -109,12 +103,14 @@ def test_a_wrong_password_says_which_variable_to_set(tmp_path: Path) -> None:
 
 
 def test_a_missing_wallet_says_which_variable_to_set(tmp_path: Path) -> None:
-    with pytest.raises(WalletError, match="no such file; IEXEC_WORKER_WALLET_PATH must name"):
+    with pytest.raises(
+        WalletError, match="there is no such file; IEXEC_WORKER_WALLET_PATH must name"
+    ):
         wallets.load(tmp_path / "absent.json", "x")
 
 
 def test_a_wallet_that_cannot_be_read_says_why(tmp_path: Path) -> None:
-    with pytest.raises(WalletError, match=r"cannot be read \(Is a directory\)"):
+    with pytest.raises(WalletError, match="it is a folder"):
         wallets.load(tmp_path, "x")
 
 

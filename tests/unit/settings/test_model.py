@@ -372,7 +372,7 @@ class TestPasswordFiles:
 
     @pytest.mark.parametrize(
         ("content", "words"),
-        [(None, "No such file"), (b"", "it is empty"), (b"\xff", "it is not UTF-8")],
+        [(None, "there is no such file"), (b"", "it is empty"), (b"\xff", "it is not UTF-8")],
     )
     def test_a_file_without_a_password_is_a_problem(
         self, content: bytes | None, words: str, tmp_path: Path
