@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,8 @@ class Context:
     parent_pid: int
     fail_fast: bool
     """End with exit code 69 when a peer cannot be reached at the start."""
+    listener: socket.socket | None = None
+    """Open in `http` only, which serves it; the parent keeps it while processes come and go."""
 
     def hello(self) -> Hello:
         """Return the message that asks a partner for what still stands."""

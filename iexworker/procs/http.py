@@ -1,4 +1,8 @@
-"""The `http` process: gunicorn with the pages of `iexworker.web`; the parent ends it by SIGQUIT."""
+"""The `http` process: gunicorn with the pages of `iexworker.web`; the parent ends it by SIGQUIT.
+
+The port is the parent's: it is bound before anybody has logged in, and stays the worker's while
+this process is born again.
+"""
 
 from __future__ import annotations
 
@@ -29,22 +33,18 @@ _NOT_GUNICORNS = (
 """Variables that gunicorn would take as meant for it."""
 
 _BACKLOG = 1024
-_REBIND_S = 10.0
-_REBIND_STEP_S = 0.02
+_AGAIN_S = 0.02
 
 
 def run(context: Context) -> None:
-    """Serve until the parent ends it; raises `SettingsError` when the port cannot be had."""
+    """Serve until the parent ends it."""
+    listener = context.listener
+    if listener is None:
+        raise ValueError(f"{context.role} has no listener")
     settings = context.settings
     board = context.board
     entry = board.entry(context.role)
     entry.write(state=State.STARTING)
-    # Born again, it takes up the port of before, which is another than the setting's where that
-    # is 0, and waits for what is left of its predecessor to let go of it.
-    former = board.facts.read().http_port
-    listener = listen(
-        settings.listen_address, former or settings.port, _REBIND_S if former else 0.0
-    )
     port = listener.getsockname()[1]
     board.facts.set(http_port=port)
     entry.write(state=State.IDLE, text=f"port {port}")
@@ -65,7 +65,10 @@ def run(context: Context) -> None:
 
 
 def listen(address: str, port: int, patience_s: float) -> socket.socket:
-    """Return the listening socket; a port in use is tried again for `patience_s`."""
+    """Return the listening socket; a port in use is tried again for `patience_s`.
+
+    Called by the parent, before it forks. Raises `SettingsError` when the port cannot be had.
+    """
     deadline = time.monotonic() + patience_s
     while True:
         try:
@@ -79,7 +82,7 @@ def listen(address: str, port: int, patience_s: float) -> socket.socket:
         except OSError as error:
             if error.errno != errno.EADDRINUSE or time.monotonic() >= deadline:
                 raise SettingsError([_words(address, port, error)]) from error
-        time.sleep(_REBIND_STEP_S)
+        time.sleep(_AGAIN_S)
 
 
 def _words(address: str, port: int, error: OSError) -> str:

@@ -17,7 +17,7 @@ from setproctitle import setproctitle
 
 from iexworker import logs
 from iexworker.errors import EXIT_INTERNAL, WorkerError
-from iexworker.procs.context import SCHEDULING, SLOT_PREFIX, Context
+from iexworker.procs.context import HTTP, SCHEDULING, SLOT_PREFIX, Context
 from iexworker.shared.board import State
 from iexworker.shared.channels import Channel
 from iexworker.supervisor.restart import RestartPolicy
@@ -127,6 +127,8 @@ def _live(context: Context, run_of: RunOf, release: Callable[[], None], mask: se
     release()
     if context.role != SCHEDULING:
         context.secrets.close()
+    if context.role != HTTP and context.listener is not None:
+        context.listener.close()
     settings = context.settings
     entry = context.board.entry(context.role)
     logs.setup(context.role, settings.log_level, as_json=settings.log_json, count=entry.count_event)

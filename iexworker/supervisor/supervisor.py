@@ -14,7 +14,6 @@ import queue
 import resource
 import selectors
 import signal
-import socket
 import time
 from collections.abc import Callable, Collection, Mapping, MutableMapping
 from dataclasses import replace
@@ -24,9 +23,10 @@ from setproctitle import setproctitle
 from iexworker import logs, machine
 from iexworker.control import ControlServer
 from iexworker.errors import EXIT_INTERNAL, EXIT_OK
-from iexworker.locks import PATIENCE_S, Locks
+from iexworker.locks import PATIENCE_S, hang_up
 from iexworker.procs.context import (
     HEARTBEAT,
+    HTTP,
     SCHEDULING,
     SUPERVISOR,
     WALLET_PASSWORD,
@@ -44,6 +44,7 @@ from iexworker.shared.channels import Ready
 from iexworker.shared.ring import Ring
 from iexworker.supervisor import status, stop_words
 from iexworker.supervisor.child import Child, RunOf, how_it_ended, import_run, preload
+from iexworker.supervisor.holdings import Holdings
 from iexworker.supervisor.orders import Orders
 from iexworker.supervisor.pause import Pause
 from iexworker.supervisor.report import report
@@ -100,7 +101,7 @@ class Supervisor:
         slots = machine.slots(settings.cpu_override, settings.gpu_enabled)
         self._names = roles(slots)
         self._slots = {compute_role(slot): slot for slot in range(slots)}
-        self._locks = Locks()
+        self._held = Holdings()
         self._exit_code = EXIT_OK
         self._shutdown: Shutdown | None = None
         self._fed_at = 0.0
@@ -108,7 +109,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Serve until told to stop; returns the exit code, raises what forbids the start."""
-        self._locks.hold(self._settings.root, self._settings.wallet_path, self._patience_s)
+        self._held.take(self._settings, self._patience_s)
         # A core file would hold the wallet's key.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         ask_for_descriptors(len(self._slots))
@@ -152,8 +153,8 @@ class Supervisor:
             self._selector.register(
                 child.reports, selectors.EVENT_READ, lambda _events, child=child: self._hear(child)
             )
-        if (asked := self._locks.address_socket) is not None:
-            self._selector.register(asked, selectors.EVENT_READ, lambda _events: _hang_up(asked))
+        if (asked := self._held.locks.address_socket) is not None:
+            self._selector.register(asked, selectors.EVENT_READ, lambda _events: hang_up(asked))
 
     def _set_up_log(self) -> None:
         logs.setup(
@@ -171,14 +172,14 @@ class Supervisor:
         self._signals.close()
         self._control.close(unlink=False)
         self._notifier.close()
-        self._locks.close()
+        self._held.locks.close()
 
     def _close(self) -> None:
         self._signals.restore()
         self._selector.close()
         self._control.close(unlink=True)
         self._notifier.close()
-        self._locks.close()
+        self._held.close()
 
     def _loop(self) -> int:
         log.info(
@@ -233,6 +234,7 @@ class Supervisor:
             parent_pid=os.getpid(),
             # A process born later meets an outage, not a bad start.
             fail_fast=self._fail_fast and self._board.facts.read().ready_s is None,
+            listener=self._held.listener,
         )
 
     def _hear(self, child: Child) -> None:
@@ -274,6 +276,8 @@ class Supervisor:
         self._board.entry(child.role).write(state=State.DOWN, task="", step="", text="", pid=0)
         if self._shutdown is not None:
             self._shutdown.died(child, exit_code)
+            if child.role == HTTP:
+                self._held.close_port()
             log.info("process left", extra=facts)
             return
         now = time.monotonic()
@@ -392,9 +396,3 @@ class Supervisor:
         ready = {child.role for child in self._children.values() if child.ready}
         source = Source(self._board, self._ring, directory=self._settings.root)
         return report(source, ready, os.getpid())
-
-
-def _hang_up(asked: socket.socket) -> None:
-    """Answer who connected to learn who holds the wallet: the connection said it."""
-    with contextlib.suppress(OSError):
-        asked.accept()[0].close()

@@ -24,6 +24,19 @@ from iexworker.shared.channels import Stop
 from iexworker.supervisor.child import Run
 from iexworker.supervisor.supervisor import Supervisor
 
+KEYSTORE = {
+    "version": 3,
+    "crypto": {
+        "cipher": "aes-128-ctr",
+        "cipherparams": {"iv": "00" * 16},
+        "ciphertext": "00" * 32,
+        "kdf": "scrypt",
+        "kdfparams": {"dklen": 32, "n": 2, "r": 8, "p": 1, "salt": "00" * 32},
+        "mac": "00" * 32,
+    },
+}
+"""A keystore that no password opens: the parent reads it and opens it not."""
+
 
 def steady(context: Context) -> None:
     """Be ready, tick, leave when told to."""
@@ -199,6 +212,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     settings = start.loaded.settings
+    if not settings.wallet_path.exists():
+        settings.wallet_path.write_text(json.dumps(KEYSTORE))
     logs.setup("supervisor", settings.log_level)
     try:
         return Supervisor(

@@ -11,14 +11,13 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
 import psutil
 import pytest
 
-from iexworker.errors import EXIT_CONFIG, SettingsError
+from iexworker.errors import SettingsError
 from iexworker.procs import http
 from iexworker.procs.context import HTTP, SUPERVISOR, Channels, Context, roles
 from iexworker.secrets import Secrets
@@ -52,6 +51,7 @@ class Parent:
             boot_id="test",
             parent_pid=os.getpid(),
             fail_fast=False,
+            listener=http.listen("127.0.0.1", 0, 0),
         )
 
     def start(self) -> None:
@@ -82,6 +82,8 @@ class Parent:
         if self.child.process is not None and self.child.exit_code() is None:
             self.child.send_signal(signal.SIGKILL)
             self.wait_gone()
+        assert self.context.listener is not None
+        self.context.listener.close()
 
     @property
     def port(self) -> int:
@@ -250,16 +252,11 @@ def test_gunicorn_takes_nothing_from_the_environment(
         assert select.select([systemd], [], [], 0)[0] == []
 
 
-def test_a_port_in_use_is_a_boot_error_that_names_the_variable(
-    parent: Parent, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_port_in_use_is_a_problem_of_the_settings_that_names_the_variable() -> None:
     with socket.create_server(("0.0.0.0", 0)) as other:
         taken = other.getsockname()[1]
-        settings = replace(parent.context.settings, port=taken)
-        parent.context = replace(parent.context, settings=settings)
-        parent.start()
-        assert parent.wait_gone() == EXIT_CONFIG
-    assert f"IEXEC_WORKER_PORT={taken}: the port is taken" in capfd.readouterr().out
+        with pytest.raises(SettingsError, match=f"IEXEC_WORKER_PORT={taken}: the port is taken"):
+            http.listen("0.0.0.0", taken, 0)
 
 
 def test_an_address_that_is_not_ours_is_a_problem_of_the_settings() -> None:

@@ -40,6 +40,7 @@ class Tree:
             "IEXEC_WORKER_OVERRIDE_AVAILABLE_CPU_COUNT": "2",
             "IEXEC_WORKER_WALLET_PATH": str(base / "wallet.json"),
             "IEXEC_WORKER_WALLET_PASSWORD": "hunter2",
+            "IEXEC_WORKER_PORT": "0",
             "IEXWORKER_SHUTDOWN_GRACE": "4s",
             "NOTIFY_SOCKET": str(base / "notify"),
             **{name: value for name, value in os.environ.items() if name.startswith("COV")},
@@ -328,7 +329,9 @@ def test_a_second_worker_with_the_same_wallet_exits_75_with_the_pid(
     other.mkdir()
     address = os.urandom(20).hex()
     for folder in (tmp_path, other):
-        (folder / "wallet.json").write_text(json.dumps({"address": address.upper()}))
+        (folder / "wallet.json").write_text(
+            json.dumps(fake_tree.KEYSTORE | {"address": address.upper()})
+        )
     first = start()
     first.wait_status(_all_ready)
     for _ in range(3):
@@ -339,7 +342,7 @@ def test_a_second_worker_with_the_same_wallet_exits_75_with_the_pid(
 
 def test_a_wallet_file_locked_from_elsewhere_is_refused(start: Start, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
-    (tmp_path / "wallet.json").write_text("{}")
+    (tmp_path / "wallet.json").write_text(json.dumps(fake_tree.KEYSTORE))
     first = start()
     first.wait_status(_all_ready)
     (tmp_path / "other" / "wallet.json").hardlink_to(tmp_path / "wallet.json")
