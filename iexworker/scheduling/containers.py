@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from iexworker import outage
-from iexworker.compute import names
+from iexworker.compute import gpu_probe, names
 from iexworker.compute.engine import Engine
 from iexworker.errors import Unavailable
 from iexworker.retry import until_true
@@ -44,6 +44,11 @@ class EngineContainers:
         """Return the names of the engine's runtimes; raises `DockerError`."""
         with self._probe_lock:
             return self._probe.runtimes()
+
+    def gpu_trouble(self, gpus: str) -> str:
+        """Say why no container can have these GPUs, empty when one can; raises `DockerError`."""
+        with self._lock:
+            return gpu_probe.trouble(self._engine, self._wallet, gpus)
 
     def kill_task(self, task_id: str) -> None:
         """Kill and remove the task's containers; raises `DockerError`."""

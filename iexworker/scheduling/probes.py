@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from iexworker import machine, outage
+from iexworker import file_errors, machine, outage
 from iexworker.errors import Unavailable
 from iexworker.poco.models import ChainAccount
 from iexworker.shared import limits
@@ -29,6 +29,9 @@ ENGINE_EVERY_S = 5.0
 HOST_EVERY_S = 10.0
 """For what takes a program to look at."""
 DEPOSIT_EVERY_S = 30.0
+GPUS_LOST_EVERY_S = 30.0
+GPUS_GIVEN_EVERY_S = 600.0
+"""A try starts a container: 0.3 s, and lines in the engine's log."""
 STAKE_PAUSE_S = 600.0
 """After a deposit that was too low: tasks of other deals may lock less."""
 
@@ -44,21 +47,36 @@ class ProbedEngine(Protocol):
     def runtimes(self) -> Collection[str]:
         """Return the names of the container runtimes that the engine knows."""
 
+    def gpu_trouble(self, gpus: str) -> str:
+        """Say why the engine cannot give these GPUs to a container, empty when it can."""
+
 
 class HostProbe:
-    """Docker, disk, and the GPU of a worker that declares one.
+    """Docker, disk, the GPU of a worker that declares one, and the GPUs that apps are given.
 
-    With `fail_fast` the first look ends the worker when it finds no engine, or no GPU to declare.
+    With `fail_fast` the first look ends the worker when it finds no engine, or no GPU.
     """
 
     def __init__(
-        self, facts: FactsBoard, root: Path, engine: ProbedEngine, *, gpu: bool, fail_fast: bool
+        self,
+        facts: FactsBoard,
+        root: Path,
+        engine: ProbedEngine,
+        *,
+        gpu: bool,
+        gpus_to_apps: str = "",
+        fail_fast: bool,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._facts = facts
         self._root = root
         self._engine = engine
         self._gpu = gpu
+        self._gpus_to_apps = gpus_to_apps
+        self._gpus_tried_s = -math.inf
+        self._gpus_trouble = ""
         self._fail_fast = fail_fast
+        self._clock = clock
         self.obstacle = "the Docker engine has not answered yet"
         self._lacking = ""
         self._gpu_found = ""
@@ -76,7 +94,7 @@ class HostProbe:
     async def look(self) -> str:
         """Look once; return what is missing of engine and GPU."""
         docker = await asyncio.to_thread(self._look_at_docker)
-        gpu = await asyncio.to_thread(self._gpu_now) if self._gpu and not docker else ""
+        gpu = "" if docker else await asyncio.to_thread(self._look_at_gpus)
         disk = await asyncio.to_thread(self._look_at_disk)
         self._facts.set(
             docker_ok=not docker,
@@ -113,6 +131,27 @@ class HostProbe:
             self._gpu_found, self._gpu_looked_s = self._look_at_gpu(), now_s
         return self._gpu_found
 
+    def _look_at_gpus(self) -> str:
+        return (self._gpu_now() if self._gpu else "") or self._try_gpus_of_apps()
+
+    def _try_gpus_of_apps(self) -> str:
+        """Say why apps cannot have their GPUs: a container is started with them, now and then."""
+        now = self._clock()
+        every_s = GPUS_LOST_EVERY_S if self._gpus_trouble else GPUS_GIVEN_EVERY_S
+        if self._gpus_to_apps and now - self._gpus_tried_s >= every_s:
+            try:
+                trouble = self._engine.gpu_trouble(self._gpus_to_apps)
+            except Unavailable as error:
+                # No answer about GPUs: it is asked again at the next look.
+                return f"whether Docker gives GPUs is not known: {error}"
+            self._gpus_tried_s, self._gpus_trouble = now, trouble
+        if not self._gpus_trouble:
+            return ""
+        return (
+            f"apps are given the GPUs {self._gpus_to_apps!r} and Docker cannot give them: "
+            f"{self._gpus_trouble}; mend that, or unset IEXWORKER_GPUS_TO_APPS"
+        )
+
     def _look_at_gpu(self) -> str:
         try:
             problem = machine.gpu_problem(self._engine.runtimes())
@@ -126,7 +165,10 @@ class HostProbe:
         )
 
     def _look_at_disk(self) -> str:
-        return limits.free_space(self._root).problem
+        try:
+            return limits.free_space(self._root).problem
+        except OSError as error:
+            return f"{self._root} cannot be looked at: {file_errors.why(self._root, error)}"
 
 
 class ChainProbe:
