@@ -79,6 +79,10 @@ class JournalError(WorkerError):
     """The journal cannot be read or written."""
 
 
+class JournalFull(JournalError):
+    """The journal's disk has no room, or fails: that may pass, and what is on it is sound."""
+
+
 class JournalDamaged(JournalError):
     """The journal's file is no sound database: it has to be set aside and made anew."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import queue
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from iexworker.core.client import SchedulerClient
 from iexworker.core.login import Tokens
 from iexworker.core.messages import Notification, Registration
 from iexworker.core.session import Session
+from iexworker.errors import JournalError, JournalFull, SettingsError
 from iexworker.procs.context import SCHEDULING, WALLET_PASSWORD, Context
 from iexworker.scheduling.connection import Connection, SchedulerLink
 from iexworker.scheduling.containers import EngineContainers
@@ -31,7 +33,8 @@ from iexworker.scheduling.task_loop import Parts
 from iexworker.settings.model import Settings
 from iexworker.shared.board import State
 from iexworker.shared.channels import Channel, Outcome
-from iexworker.task.journal import JOURNAL_NAME, open_journal
+from iexworker.task.journal import JOURNAL_NAME, Journal, open_journal
+from iexworker.wallet import Wallet
 
 if TYPE_CHECKING:
     from iexworker.scheduling.chain_gateway import ChainGateway
@@ -60,7 +63,11 @@ def run(context: Context, outside: Outside = _REAL) -> None:
 
 
 async def _serve(context: Context, outside: Outside) -> None:
-    scheduling = Scheduling(context, outside)
+    wallet = _opened_wallet(context)
+    journal = await _opened_journal(context)
+    if journal is None:
+        return
+    scheduling = Scheduling(context, outside, wallet, journal)
     try:
         await scheduling.serve()
     except BaseExceptionGroup as group:
@@ -68,20 +75,62 @@ async def _serve(context: Context, outside: Outside) -> None:
         raise group.exceptions[0] from None
 
 
+@dataclass(frozen=True, slots=True)
+class HeldWallet:
+    """The wallet, and what holds it where its file declares no address."""
+
+    wallet: Wallet
+    held: socket.socket | None
+    """Kept as long as the process lives."""
+
+
+def _opened_wallet(context: Context) -> HeldWallet:
+    context.board.entry(SCHEDULING).write(state=State.STARTING, text="opening the wallet")
+    password = context.secrets.get(WALLET_PASSWORD)
+    wallet = wallets.load(context.settings.wallet_path, password)
+    held = locks.confirm_address(wallet.address, context.parent_pid)
+    context.board.facts.set(wallet=wallet.address)
+    log.info("wallet opened", extra={"wallet": wallet.address})
+    return HeldWallet(wallet, held)
+
+
+async def _opened_journal(context: Context) -> Journal | None:
+    """Open the journal; where its disk is full, wait for room, which readiness tells.
+
+    Returns None when told to stop meanwhile; raises `SettingsError` where waiting would not help.
+    """
+    entry, facts = context.board.entry(SCHEDULING), context.board.facts
+    said = ""
+    while context.stop_order() is None:
+        entry.tick()
+        try:
+            return open_journal(context.settings.root / JOURNAL_NAME)
+        except JournalFull as error:
+            words = f"{error}: make room"
+        except JournalError as error:
+            raise SettingsError([f"IEXEC_WORKER_BASE_DIR: {error}"]) from None
+        if words != said:
+            said = words
+            log.error("journal cannot be written, waiting for room", extra={"error": words})
+            facts.set(disk_ok=False, disk_text=words)
+            entry.write(state=State.IDLE, text="waiting for room on the disk")
+            # A service manager would take a long start for a failed one.
+            context.ready()
+        await asyncio.sleep(TURN_S)
+    return None
+
+
 class Scheduling:
     """All parts of the process, put together."""
 
-    def __init__(self, context: Context, outside: Outside) -> None:
+    def __init__(
+        self, context: Context, outside: Outside, held: HeldWallet, journal: Journal
+    ) -> None:
         self._context = context
         settings, facts = context.settings, context.board.facts
         self._entry = context.board.entry(SCHEDULING)
-        self._entry.write(state=State.STARTING, text="opening the wallet")
-        wallet = wallets.load(settings.wallet_path, context.secrets.get(WALLET_PASSWORD))
-        # Kept as long as the process lives: it holds the wallet where its file names another.
-        self._held_address = locks.confirm_address(wallet.address, context.parent_pid)
-        facts.set(wallet=wallet.address)
-        log.info("wallet opened", extra={"wallet": wallet.address})
-        journal = open_journal(settings.root / JOURNAL_NAME)
+        self._held_wallet = held
+        wallet = held.wallet
         client = SchedulerClient(settings.core_url)
         tokens = Tokens(client, wallet)
         containers = outside.containers_class(settings.docker_host, wallet.address)
@@ -90,6 +139,7 @@ class Scheduling:
             settings.root,
             containers,
             gpu=settings.gpu_enabled,
+            gpus_to_apps=settings.gpus_to_apps,
             fail_fast=context.fail_fast,
         )
         self._slots = Slots(context.channels.orders, self._outcome)

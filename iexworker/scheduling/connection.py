@@ -21,7 +21,7 @@ from iexworker.core.login import Tokens
 from iexworker.core.messages import Notification, PublicConfiguration
 from iexworker.core.session import Session, Terms
 from iexworker.core.stream import NotificationStream
-from iexworker.errors import LoginRefused, SchedulerError
+from iexworker.errors import JournalFull, LoginRefused, SchedulerError
 from iexworker.json_fields import MalformedMessage
 from iexworker.poco.models import Profile
 from iexworker.retry import pauses, wait_at_most
@@ -210,29 +210,30 @@ class Connection:
         self._facts.set(
             version=terms.version, profile=terms.profile.value, profile_text=terms.refusal
         )
-        chain = terms.chain
-        self._journal.remember(
-            self._wallet,
-            _PUBLIC,
-            {"document": dict(terms.configuration.raw), "profile": terms.profile.value},
-        )
-        self._journal.remember(
-            self._wallet,
-            _CHAIN,
-            {
-                "chainId": chain.chain_id,
-                "sidechain": chain.sidechain,
-                "chainNodeUrl": chain.node_url,
-                "iexecHubContractAddress": chain.hub_address,
-                "blockTime": chain.block_time_s,
-            },
-        )
+        self._remember(terms)
         before = self.current_terms()
-        if before is not None and before.chain != chain:
+        if before is not None and before.chain != terms.chain:
             # The process is born again and takes up the tasks of the chain it then works on.
             raise SystemExit("the scheduler has moved to another chain: starting anew")
         self._terms = self._loop.create_future() if before is not None else self._terms
         self._terms.set_result(terms)
+
+    def _remember(self, terms: Terms) -> None:
+        """Keep the terms for a start that finds no scheduler; nothing else needs them on disk."""
+        chain = terms.chain
+        public = {"document": dict(terms.configuration.raw), "profile": terms.profile.value}
+        configuration = {
+            "chainId": chain.chain_id,
+            "sidechain": chain.sidechain,
+            "chainNodeUrl": chain.node_url,
+            "iexecHubContractAddress": chain.hub_address,
+            "blockTime": chain.block_time_s,
+        }
+        try:
+            self._journal.remember(self._wallet, _PUBLIC, public)
+            self._journal.remember(self._wallet, _CHAIN, configuration)
+        except JournalFull as error:
+            log.warning("configuration not remembered", extra={"error": str(error)})
 
     def _say(self, words: str) -> None:
         if words:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from iexworker import outage
 from iexworker.core.messages import Notification
 from iexworker.core.session import Terms
-from iexworker.errors import ChainError
+from iexworker.errors import ChainError, JournalFull
 from iexworker.outbox.gas import PriceRule
 from iexworker.recovery.recovery import why_incomplete
 from iexworker.retry import patiently, until_it_works
@@ -91,6 +91,9 @@ class Service:
         settings = self._parts.settings
 
         def show(error: Exception) -> None:
+            if isinstance(error, JournalFull):
+                log.error("journal cannot be written, trying again", extra={"error": str(error)})
+                return
             if self._fail_fast:
                 raise error
             self._parts.facts.set(chain_ok=False, chain_text=str(error))
@@ -107,7 +110,7 @@ class Service:
                     settings.pool_address,
                     settings.root / JOURNAL_NAME,
                 ),
-                ChainError,
+                (ChainError, JournalFull),
                 show,
             )
 

@@ -25,8 +25,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from iexworker import durable_files
-from iexworker.errors import JournalDamaged, JournalError
+from iexworker import durable_files, file_errors
+from iexworker.errors import JournalDamaged, JournalError, JournalFull
 from iexworker.outbox import ledger
 from iexworker.task.replicate import Replicate
 
@@ -37,7 +37,13 @@ SCHEMA_VERSION = 1
 _COMPANIONS = ("", "-wal", "-shm")
 """A SQLite file and the two that lie beside it while it is open, or after a crash."""
 BUSY_TIMEOUT_S = 10.0
-_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_KINDS: Mapping[int, type[JournalError]] = {
+    sqlite3.SQLITE_CORRUPT: JournalDamaged,
+    sqlite3.SQLITE_NOTADB: JournalDamaged,
+    sqlite3.SQLITE_FULL: JournalFull,
+    sqlite3.SQLITE_IOERR: JournalFull,
+}
+_NOT_OURS_TO_WRITE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 
 _SCHEMA = """
 CREATE TABLE configuration (
@@ -77,10 +83,10 @@ class JournalKey:
 def connect(path: Path) -> sqlite3.Connection:
     """Open the journal's file with the durability that outbox and scheduling loop rely on.
 
-    Raises `JournalError` when the file cannot be opened or is of a newer version, and
-    `JournalDamaged` when it is no sound database.
+    Raises `JournalError` when the file cannot be opened or is of a newer version, `JournalFull`
+    when its disk has no room, and `JournalDamaged` when it is no sound database.
     """
-    with _errors_of(f"journal {path}"), ExitStack() as stack:
+    with _errors_of(f"journal {path}", path), ExitStack() as stack:
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         stack.callback(connection.close)
         connection.execute("PRAGMA journal_mode=WAL")
@@ -91,13 +97,29 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def _errors_of(what: str) -> Iterator[None]:
+def _errors_of(what: str, path: Path | None = None) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
         # The low byte is the kind; the rest tells kinds of one kind apart.
-        damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
-        raise (JournalDamaged if damaged else JournalError)(f"{what}: {error}") from error
+        number = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if path is not None and number in _NOT_OURS_TO_WRITE:
+            _try_to_write(path)
+        raise _KINDS.get(number, JournalError)(f"{what}: {error}") from error
+
+
+def _try_to_write(path: Path) -> None:
+    """Have the system say why the file cannot be written; SQLite keeps that to itself."""
+    try:
+        path.open("ab").close()
+        durable_files.sync(path.parent)
+    except OSError as error:
+        raise _file_error(path, error) from None
+
+
+def _file_error(path: Path, error: OSError) -> JournalError:
+    kind = JournalFull if error.errno in file_errors.FULL else JournalError
+    return kind(f"journal {path}: {file_errors.why(path, error)}")
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
@@ -233,8 +255,15 @@ def _rebuilt(key: JournalKey) -> str:
 def open_journal(path: Path) -> Journal:
     """Open the journal at `path`, made anew where it is missing or damaged.
 
-    Raises `JournalError` where that cannot help: a newer version, no permission, a full disk.
+    Raises `JournalError` where that cannot help: a newer version, no permission; `JournalFull`.
     """
+    try:
+        return _open_or_make(path)
+    except OSError as error:
+        raise _file_error(path, error) from None
+
+
+def _open_or_make(path: Path) -> Journal:
     if not path.exists():
         # A log without its file would be deleted by SQLite, or worse, be taken for the new one's.
         set_aside(path)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from eth_keyfile.keyfile import create_keyfile_json
 
@@ -25,7 +26,7 @@ from iexworker.compute import limits as app_limits
 from iexworker.errors import EXIT_CONFIG, DockerError, WorkerError
 from iexworker.procs.context import SUPERVISOR, roles
 from iexworker.scheduling.containers import EngineContainers
-from iexworker.scheduling.probes import HostProbe
+from iexworker.scheduling.probes import GPUS_LOST_EVERY_S, HostProbe
 from iexworker.shared.board import Board
 from iexworker.shared.ring import Ring
 from iexworker.web.health import Status, examine
@@ -57,7 +58,7 @@ class Worker:
             "IEXEC_WORKER_WALLET_PATH": str(wallet),
             "IEXEC_WORKER_WALLET_PASSWORD": PASSWORD,
             "IEXEC_WORKER_PORT": "0",
-            "IEXWORKER_SHUTDOWN_GRACE": "PT2S",
+            "IEXWORKER_SHUTDOWN_GRACE": "PT10S",
             "DOCKER_HOST": f"unix://{folder}/none.sock",
             **variables,
         }
@@ -109,8 +110,8 @@ Make = Callable[..., Worker]
 def make(tmp_path: Path) -> Iterator[Make]:
     made: list[Worker] = []
 
-    def make(*arguments: Any, **variables: str) -> Worker:
-        made.append(Worker(tmp_path, *arguments, **variables))
+    def make(base: Path | None = None, **variables: str) -> Worker:
+        made.append(Worker(tmp_path, base, **variables))
         return made[-1]
 
     yield make
@@ -156,8 +157,7 @@ def test_standard_descriptors_that_are_missing_are_dev_null_before_anything_is_o
         shell(f"{sys.executable} {program}", missing),
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path.cwd())},
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -214,11 +214,13 @@ def test_the_port_stays_the_workers_while_its_http_process_is_born_again(make: M
     report = worker.report(all_ready)
     port = report["facts"]["http_port"]
     pid = next(item["pid"] for item in report["processes"] if item["role"] == "http")
+    serving = psutil.Process(pid).children()
     os.kill(pid, signal.SIGKILL)
+    assert serving and not psutil.wait_procs(serving, PATIENCE_S)[1]
     # Who connects meanwhile is not refused: the parent holds the port.
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as client:
         client.sendall(b"GET /version HTTP/1.0\r\n\r\n")
-        assert client.recv(100).startswith(b"HTTP/1.1 200")
+        assert client.recv(100).startswith(b"HTTP/1.0 200")
     worker.report(lambda now: now["facts"]["restarts"].get("http") == 1 and all_ready(now))
     assert worker.report(all_ready)["facts"]["http_port"] == port
 
@@ -342,7 +344,16 @@ def test_gpus_for_apps_that_docker_cannot_give_keep_work_away_and_are_told_on_re
 ) -> None:
     board = Board.create((SUPERVISOR, *roles(1)))
     engine = GpuEngine('could not select device driver "" with capabilities: [[gpu]]')
-    probe = HostProbe(board.facts, tmp_path, engine, gpu=False, gpus_to_apps="all", fail_fast=False)
+    now_s = [0.0]
+    probe = HostProbe(
+        board.facts,
+        tmp_path,
+        engine,
+        gpu=False,
+        gpus_to_apps="all",
+        fail_fast=False,
+        clock=lambda: now_s[0],
+    )
     asyncio.run(probe.look())
     words = board.facts.read().gpu_text
     assert "IEXWORKER_GPUS_TO_APPS" in words
@@ -351,7 +362,9 @@ def test_gpus_for_apps_that_docker_cannot_give_keep_work_away_and_are_told_on_re
     source = Source(board, Ring.create(1, 1), directory=tmp_path)
     assert examine(source).components["gpu"].status is Status.OUT_OF_SERVICE
     engine.trouble = ""
-    probe.forget_gpus()
+    asyncio.run(probe.look())
+    assert probe.obstacle == words, "it is tried again, but not at each look"
+    now_s[0] += GPUS_LOST_EVERY_S
     asyncio.run(probe.look())
     assert board.facts.read().gpu_text == ""
     assert engine.asked == ["all", "all"]

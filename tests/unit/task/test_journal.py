@@ -98,7 +98,7 @@ def test_a_damaged_journal_names_the_file(path: Path) -> None:
 
 def test_a_file_that_cannot_be_opened_is_not_called_damaged(path: Path) -> None:
     path.mkdir()
-    with pytest.raises(JournalError, match="unable to open") as caught:
+    with pytest.raises(JournalError, match="it is a folder") as caught:
         connect(path)
     assert not isinstance(caught.value, JournalDamaged)
 
