@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from iexworker.errors import SandboxError
-from iexworker.sandbox.chain import chain, snapshot
+from iexworker.sandbox.chain import chain, snapshot, worker_wallets
 from iexworker.sandbox.network import needs, network, ports, processes, worker_env
 from iexworker.sandbox.network.network import Network, Timers
 from iexworker.sandbox.network.processes import Child, Records
@@ -34,6 +34,8 @@ DEFAULT_PORTS = {
 COMPONENTS = ("anvil", "registry", "server")
 _RECORDS = "children.json"
 _LOCK = "lock"
+_KEPT = frozenset((_LOCK, worker_wallets.SEED_NAME))
+"""What stays in the folder when a network in it begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +284,7 @@ def _empty(directory: Path) -> None:
         for path in paths:
             if path.is_dir():
                 shutil.rmtree(path)
-            elif path.name != _LOCK:
+            elif path.name not in _KEPT:
                 path.unlink()
     except PermissionError as error:
         raise SandboxError(f"{directory} cannot be emptied, do it as root: {error}") from error
@@ -300,7 +302,7 @@ def _require_ours(directory: Path) -> None:
     """Refuse a folder with somebody else's files: it may be deleted later."""
     if not directory.exists():
         return
-    names = {path.name for path in directory.iterdir()} - {_LOCK}
+    names = {path.name for path in directory.iterdir()} - _KEPT
     if names and network.FILE_NAME not in names:
         raise SandboxError(f"{directory} holds other files: give --dir a folder of its own")
 

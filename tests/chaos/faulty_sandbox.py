@@ -73,7 +73,7 @@ class FaultySandbox(LiveSandbox):
         self._own_wallet()
 
     def _own_wallet(self) -> None:
-        """Give the worker a new wallet: the sandbox's are the same everywhere on a machine."""
+        """Give the worker a new wallet, with little gas money."""
         account = Account.create()
         write_keystores({ROLE: account}, self.network.path / "wallets", KEYSTORE_PASSWORD)
         self.chain.accounts = {**self.chain.accounts, ROLE: account}

@@ -19,7 +19,6 @@ from iexworker.sandbox.chain import deals
 from iexworker.sandbox.chain.chain import LocalChain
 from iexworker.sandbox.network import worker_env
 from iexworker.sandbox.network.network import Network, Timers
-from tests.helpers import worker_wallets
 
 PATIENCE_S = 180.0
 READY_S = 90.0
@@ -68,7 +67,6 @@ class LiveSandbox:
             categories=(("XXS", SHORT_S),),
         )
         self.network: Network = stack.up(folder, options)[0]
-        worker_wallets.renew(self.network)
         self.chain = LocalChain.open(self.network.deployed_path)
         self.engine = image.engine()
         self.app = image.publish(self.engine, self.network.registry)

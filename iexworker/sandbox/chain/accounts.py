@@ -1,5 +1,7 @@
 """The ten accounts of a sandbox, by role: public development keys, never to be given value.
 
+The workers of a network have other keys (worker_wallets.py).
+
 eth_account is imported where a key is made: whoever needs the roles alone starts 0.4 s sooner.
 """
 

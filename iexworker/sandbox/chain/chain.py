@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iexworker.errors import SandboxError
-from iexworker.sandbox.chain import snapshot
+from iexworker.sandbox.chain import snapshot, worker_wallets
 from iexworker.sandbox.chain.chainstate import ChainState
 from iexworker.sandbox.chain.node import Node
 from iexworker.sandbox.network import tools
@@ -56,6 +56,11 @@ def start(network: Network, categories: Sequence[tuple[str, int]] = snapshot.CAT
         dump_interval_s=DUMP_INTERVAL_S,
     )
     child = node.start(network.logs_path / "anvil.log")
+    try:
+        worker_wallets.fund(node, content)
+    except BaseException:
+        child.stop()
+        raise
     write_whole(network.deployed_path, json.dumps(_deployed(network, content), indent=2))
     return child
 
@@ -74,6 +79,7 @@ def _create(
     shutil.copy(made / "abi.json", network.path / "abi.json")
     files.begin(made / "state.json")
     content: dict[str, Any] = json.loads((made / "chain.json").read_text(encoding="utf-8"))
+    content["accounts"] |= worker_wallets.make(network)
     return content
 
 

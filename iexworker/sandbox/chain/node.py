@@ -7,6 +7,7 @@ import json
 import signal
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from iexworker.errors import SandboxError
 from iexworker.sandbox.chain.accounts import MNEMONIC, ROLES
@@ -46,15 +47,19 @@ class Node:
             raise SandboxError(f"{self.host}:{self.port} is chain {found}, not {self.chain_id}")
         return child
 
-    def ask(self, method: str) -> str:
-        """Call a JSON-RPC method without parameters whose answer is a text."""
-        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": []})
+    def ask(self, method: str, *parameters: object) -> Any:  # noqa: ANN401 - the method says what
+        """Call a JSON-RPC method; SandboxError when the node answers with an error."""
+        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}
+        body = json.dumps(request)
         connection = http.client.HTTPConnection(self.host, self.port, timeout=5)
         try:
             connection.request("POST", "/", body, {"Content-Type": "application/json"})
-            return str(json.loads(connection.getresponse().read())["result"])
+            answer = json.loads(connection.getresponse().read())
         finally:
             connection.close()
+        if "result" not in answer:
+            raise SandboxError(f"the node refuses {method}: {answer.get('error')}")
+        return answer["result"]
 
     def _command(self) -> list[str]:
         command = [str(tools.anvil()), "--host", self.host, "--port", str(self.port)]

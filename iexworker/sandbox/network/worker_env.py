@@ -10,6 +10,7 @@ from iexworker.sandbox.network.network import KEYSTORE_PASSWORD, Network
 
 WORKERS = ("worker1", "worker2", "worker3", "worker4")
 FIRST_PORT = 13100
+_USUAL_SCHEDULER_PORT = 13000
 
 
 def variables(network: Network, worker: str = "worker1") -> dict[str, str]:
@@ -19,7 +20,7 @@ def variables(network: Network, worker: str = "worker1") -> dict[str, str]:
         "IEXEC_CORE_URL": network.scheduler_url,
         "POOL_ADDRESS": deployed["workerpool"],
         "IEXEC_WORKER_NAME": worker,
-        "IEXEC_WORKER_PORT": str(FIRST_PORT + WORKERS.index(worker)),
+        "IEXEC_WORKER_PORT": _port(network, worker),
         "IEXEC_WORKER_BASE_DIR": str(network.path / "workers"),
         "IEXEC_WORKER_WALLET_PATH": str(network.keystore_path(worker)),
         "IEXEC_WORKER_WALLET_PASSWORD": KEYSTORE_PASSWORD,
@@ -27,6 +28,12 @@ def variables(network: Network, worker: str = "worker1") -> dict[str, str]:
         "IEXWORKER_PRIVATE_URLS_ALLOWED": "true",
         "IEXWORKER_IPFS_GATEWAYS": network.proxy_url,
     }
+
+
+def _port(network: Network, worker: str) -> str:
+    """Return the worker's port; any free one beside a network that has the usual ports."""
+    usual = network.scheduler_port == _USUAL_SCHEDULER_PORT
+    return str(FIRST_PORT + WORKERS.index(worker)) if usual else "0"
 
 
 def write(network: Network) -> None:
