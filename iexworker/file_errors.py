@@ -80,7 +80,8 @@ def _denied(path: Path) -> str:
         if not _allowed(folder, os.X_OK):
             return _refused(folder, "entered", "x")
     if not path.exists():
-        return _refused(path.parent, "written to", "w")
+        nearest = next(folder for folder in path.parents if folder.exists())
+        return _refused(nearest, "written to", "w")
     if not _allowed(path, os.R_OK):
         return _refused(path, "read", "r").replace(f"{path} ", "it ", 1)
     if not _allowed(path, os.W_OK):

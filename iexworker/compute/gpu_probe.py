@@ -12,7 +12,7 @@ import logging
 import tarfile
 from typing import Any
 
-from iexworker.compute.engine import ContainerSpec, Engine, EngineRefused, asking
+from iexworker.compute.engine import ContainerSpec, Engine, EngineRefused
 from iexworker.compute.limits import gpu_request
 
 _IMAGE = "iexworker-gpu-probe"
@@ -43,7 +43,7 @@ def trouble(engine: Engine, wallet: str, gpus: str) -> str:
         # The engine may be in trouble of another kind, which others tell.
         return reason if _found_no_program(_refusal(engine, tag, {})) else ""
     finally:
-        with contextlib.suppress(EngineRefused), asking("remove image", _IMAGE):
+        with contextlib.suppress(EngineRefused), engine.asking("remove image", _IMAGE):
             engine.client.remove_image(f"{_IMAGE}:{tag}", force=True)
 
 
@@ -72,5 +72,5 @@ def _import_empty_image(engine: Engine, tag: str) -> None:
         folder = tarfile.TarInfo("dev")
         folder.type = tarfile.DIRTYPE
         archive.addfile(folder)
-    with asking("import image", _IMAGE):
+    with engine.asking("import image", _IMAGE):
         engine.client.import_image_from_data(content.getvalue(), repository=_IMAGE, tag=tag)

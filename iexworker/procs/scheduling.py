@@ -105,10 +105,10 @@ async def _opened_journal(context: Context) -> Journal | None:
         entry.tick()
         try:
             return open_journal(context.settings.root / JOURNAL_NAME)
-        except JournalFull as error:
-            words = f"{error}: make room"
         except JournalError as error:
-            raise SettingsError([f"IEXEC_WORKER_BASE_DIR: {error}"]) from None
+            if context.fail_fast or not isinstance(error, JournalFull):
+                raise SettingsError([f"IEXEC_WORKER_BASE_DIR: {error}"]) from None
+            words = f"{error}: make room, or look at the disk"
         if words != said:
             said = words
             log.error("journal cannot be written, waiting for room", extra={"error": words})

@@ -7,6 +7,7 @@ recovery comes before demand.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ from iexworker.task.journal import JOURNAL_NAME
 
 if TYPE_CHECKING:
     from iexworker.scheduling.chain_gateway import ChainGateway
+
+log = logging.getLogger(__name__)
 
 
 class Service:

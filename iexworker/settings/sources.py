@@ -177,7 +177,8 @@ def _trouble(path: Path) -> str:
             return f"{path}: begins with a byte order mark; save it as UTF-8 without one"
         data = tomllib.loads(content.decode())
     except OSError as error:
-        return f"{path}: cannot be read ({error.strerror}); expected a TOML file"
+        reason = file_errors.why(path, error, given=True)
+        return f"{path}: cannot be read ({reason}); expected a TOML file"
     except ValueError as error:
         return f"{path}: is not TOML ({error}); expected lines such as port = 13100"
     strays = [key for key, value in data.items() if not isinstance(value, dict)]

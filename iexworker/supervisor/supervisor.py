@@ -1,7 +1,8 @@
 """The parent: it makes what the processes share, forks them, and keeps them alive.
 
-One `selectors` loop, no thread, no network, no Docker, no protocol work. A
-child that is stopped, stuck or dead never holds it: every send and every read is non-blocking.
+One `selectors` loop, no thread, no network, no Docker, no protocol work; a child serves the port
+that it binds. A child that is stopped, stuck or dead never holds it: every send and every read is
+non-blocking.
 """
 
 from __future__ import annotations

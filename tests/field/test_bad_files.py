@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from iexworker import cli, locks
+from iexworker import locks
 from iexworker import wallet as wallets
 from iexworker.errors import EXIT_CONFIG, EXIT_REFUSED, SettingsError, WalletError
 from iexworker.locks import Locks
@@ -178,7 +178,7 @@ def test_a_base_directory_that_cannot_be_one_exits_78_with_fitting_advice(
 
 def test_a_base_directory_of_another_user_says_whose_it_is(open_folder: Path) -> None:
     with as_nobody(), pytest.raises(SettingsError) as caught:
-        Locks().hold(open_folder / "w", open_folder / "none", 0)
+        Locks().hold(open_folder / "base" / "w", open_folder / "none", 0)
     assert f"{open_folder} may not be written to by user {NOBODY}" in str(caught.value)
 
 
@@ -218,6 +218,13 @@ def test_a_password_file_that_cannot_be_read_exits_78_with_fitting_advice(
     assert words in done.stderr
 
 
+def test_a_settings_file_that_is_a_folder_exits_78_with_fitting_advice(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").mkdir()
+    done = run(tmp_path, IEXWORKER_CONFIG_DIR=str(tmp_path))
+    assert done.returncode == EXIT_CONFIG
+    assert "settings.toml: cannot be read (it is a folder: Docker makes one" in done.stderr
+
+
 def test_the_wallet_is_looked_at_after_the_locks_of_a_worker_that_runs(tmp_path: Path) -> None:
     held = locks.lock_directory(tmp_path / "base" / "w")
     try:
@@ -226,7 +233,3 @@ def test_the_wallet_is_looked_at_after_the_locks_of_a_worker_that_runs(tmp_path:
         os.close(held)
     assert done.returncode == 75
     assert "uses this directory" in done.stdout
-
-
-def test_the_help_tells_what_exit_code_a_folder_for_a_wallet_has() -> None:
-    assert "77  wallet unusable" in cli._EXIT_CODES

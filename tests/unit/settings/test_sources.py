@@ -36,14 +36,14 @@ def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
     problems: list[str] = []
 
     assert read_files([tmp_path], "production", problems) == {}
-    assert "cannot be read (Is a directory)" in problems[0]
+    assert "cannot be read (it is a folder" in problems[0]
 
 
 def test_a_file_that_cannot_even_be_looked_for_is_a_problem(tmp_path: Path) -> None:
     problems: list[str] = []
 
     assert read_files([tmp_path / ("x" * 300)], "production", problems) == {}
-    assert "settings.toml: cannot be read (File name too long)" in problems[0]
+    assert "settings.toml: cannot be read (its path is too long)" in problems[0]
 
 
 def test_of_two_folders_the_later_wins_for_the_same_file_name(tmp_path: Path) -> None:
