@@ -77,7 +77,7 @@ def _in_the_way(path: Path) -> str:
 
 def _denied(path: Path) -> str:
     for folder in reversed(path.parents):
-        if not _allowed(folder, os.X_OK):
+        if folder.exists() and not _allowed(folder, os.X_OK):
             return _refused(folder, "entered", "x")
     if not path.exists():
         nearest = next(folder for folder in path.parents if folder.exists())
