@@ -32,7 +32,7 @@ from iexworker.compute.verbatim_http import (
     disguised,
     make_verbatim,
 )
-from iexworker.shared import limits
+from iexworker.shared import thresholds
 
 MOST_BYTES = 32 << 30
 """Of one input; far above what the upstream worker, which holds it in memory, can take."""
@@ -160,7 +160,7 @@ class Download:
     def _check_room(self, size: int, target: Path) -> None:
         if size > self.most_bytes:
             raise Trouble(Blame.OURS, f"larger than {self.most_bytes} bytes, refused by policy")
-        space = limits.free_space(target.parent)
+        space = thresholds.free_space(target.parent)
         least = space.guard if self.free_bytes is None else self.free_bytes
         if space.free < least:
             raise Trouble(Blame.OURS, f"less than {least} bytes left on the disk")

@@ -20,8 +20,8 @@ from iexworker.errors import DockerError
 from iexworker.shared import handoff
 from iexworker.shared.channels import Message, Order, Outcome
 from iexworker.shared.handoff import StepOutcome
-from iexworker.shared.limits import PING_FRESH_S
 from iexworker.shared.ring import Stage
+from iexworker.shared.thresholds import PING_FRESH_S
 
 if TYPE_CHECKING:
     from iexworker.settings.model import Settings

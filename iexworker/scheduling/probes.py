@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from iexworker import file_errors, machine, outage
 from iexworker.errors import Unavailable
 from iexworker.poco.models import ChainAccount
-from iexworker.shared import limits
+from iexworker.shared import thresholds
 from iexworker.shared.board import FactsBoard
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class HostProbe:
 
     def _look_at_disk(self) -> str:
         try:
-            return limits.free_space(self._root).problem
+            return thresholds.free_space(self._root).problem
         except OSError as error:
             return f"{self._root} cannot be looked at: {file_errors.why(self._root, error)}"
 
@@ -184,7 +184,7 @@ class ChainProbe:
 
     def obstacle(self) -> str:
         """Return why the chain forbids to ask for work, empty when it does not."""
-        return self._chain or limits.head_problem(self._seen_s, time.monotonic()) or self._gas
+        return self._chain or thresholds.head_problem(self._seen_s, time.monotonic()) or self._gas
 
     async def run(self) -> None:
         """Look for ever."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from iexworker.shared import limits
+from iexworker.shared import thresholds
 from iexworker.shared.board import EntryView, State
 from iexworker.shared.facts import Facts
 from iexworker.shared.spans import ago
@@ -139,7 +139,7 @@ def _scheduler(facts: Facts, now: float) -> Component:
     if facts.last_ping_s is None:
         return _out(facts.ping_text or "no ping answered yet")
     age_s = now - facts.last_ping_s
-    if age_s > limits.PING_FRESH_S:
+    if age_s > thresholds.PING_FRESH_S:
         return _out(facts.ping_text or f"no ping answered for {age_s:.0f} s")
     return _up(session=facts.session_id)
 
@@ -153,7 +153,7 @@ def _profile(facts: Facts, now: float) -> Component:
 def _chain(facts: Facts, now: float) -> Component:
     if facts.chain_ok is False:
         return _out(facts.chain_text or "the node cannot be used")
-    if problem := limits.head_problem(facts.last_block_s, now):
+    if problem := thresholds.head_problem(facts.last_block_s, now):
         return _out(facts.chain_text or problem)
     return _up(block=facts.last_block)
 
@@ -185,7 +185,7 @@ def _disk(facts: Facts, directory: Path) -> Component:
     if facts.disk_ok is False:
         return _out(facts.disk_text or "too little room")
     try:
-        space = limits.free_space(directory)
+        space = thresholds.free_space(directory)
     except OSError as error:
         return _out(f"{directory}: {error.strerror}")
     if space.problem:

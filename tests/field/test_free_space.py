@@ -14,7 +14,7 @@ from iexworker.compute.blame import Trouble
 from iexworker.compute.cancellation import Cancellation
 from iexworker.compute.download import Download
 from iexworker.scheduling.probes import HostProbe
-from iexworker.shared.limits import FreeSpace
+from iexworker.shared.thresholds import FreeSpace
 from tests.unit.helpers.web_worker import WebWorker
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "operators.md").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from iexworker.core.messages import Grant
 from iexworker.procs.context import roles
 from iexworker.scheduling.demand import Demand, Market
 from iexworker.scheduling.probes import ChainProbe
-from iexworker.shared import limits
+from iexworker.shared import thresholds
 from iexworker.shared.board import Board
 from tests.hazards.helpers.hazard_check import fails_only_upstreams_way
 from tests.hazards.helpers.scheduling_harness import (
@@ -66,7 +66,7 @@ async def node_stands_still(harness: SchedulingHarness) -> None:
     demand = Market9x(harness)
     await demand.probe.look()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(limits, "HEAD_FRESH_S", 0.05)
+        patch.setattr(thresholds, "HEAD_FRESH_S", 0.05)
         await harness.rest(0.1)
         await demand.probe.look()
         assert not await demand.watch(0.1)

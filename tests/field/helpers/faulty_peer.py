@@ -60,7 +60,13 @@ def faulty_peer(answer: Answer = b"", *, tls: ssl.SSLContext | None = None) -> I
                 connection = tls.wrap_socket(connection, server_side=True)
             asked = connection.recv(_FIRST_BYTES)
             peer.first.append(asked)
-            connection.sendall(answer(asked) if callable(answer) else answer)
+            said = answer(asked) if callable(answer) else answer
+            connection.sendall(said)
+            if said and tls is None:
+                # A connection closed with something unread is reset, and its answer is lost.
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(_FIRST_BYTES):
+                    pass
             connection.close()
 
     def accept() -> None:

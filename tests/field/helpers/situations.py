@@ -218,6 +218,12 @@ def _read_only(place: Place) -> Seen:
     return place.start("IEXEC_WORKER_BASE_DIR", command=mounted("ro,size=64k"))
 
 
+@situation("the base directory's disk is full")
+def _full(place: Place) -> Seen:
+    (place.folder / "base").mkdir()
+    return place.start_and_go_on("journal", command=mounted("size=8k"))
+
+
 @situation("the base directory is another user's")
 def _of_another(place: Place) -> Seen:
     (place.folder / "base").mkdir()

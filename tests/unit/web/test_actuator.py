@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from iexworker.shared import limits
+from iexworker.shared import thresholds
 from iexworker.shared.board import State
 from tests.unit.helpers.web_worker import NOW_S, WebWorker
 
@@ -179,7 +179,7 @@ def test_an_unknown_component_is_404(worker: WebWorker) -> None:
 def test_a_full_disk_is_told_with_its_figures(
     ready: WebWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits.FreeSpace, "needed", 2**62)
+    monkeypatch.setattr(thresholds.FreeSpace, "needed", 2**62)
     reason = readiness(ready)[2]["disk"]
     assert f"work is asked for from {2**42} MiB on: make room" in reason
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from iexworker.shared import limits
-from iexworker.shared.limits import FreeSpace, free_space, head_problem
+from iexworker.shared import thresholds
+from iexworker.shared.thresholds import FreeSpace, free_space, head_problem
 
 GIB = 1024**3
 
@@ -35,5 +35,5 @@ def test_a_folder_that_is_not_there_yet_is_judged_by_the_one_above(tmp_path: Pat
 
 def test_a_chain_without_a_new_block_for_a_minute_is_told() -> None:
     assert head_problem(None, 5.0) == "no block seen yet"
-    assert head_problem(100.0, 100.0 + limits.HEAD_FRESH_S) == ""
+    assert head_problem(100.0, 100.0 + thresholds.HEAD_FRESH_S) == ""
     assert head_problem(100.0, 161.0) == "the chain node has given no new block for 61 s"
