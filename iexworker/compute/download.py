@@ -59,7 +59,7 @@ class Download:
     private_allowed: bool
     most_bytes: int = MOST_BYTES
     free_bytes: int | None = None
-    """What it leaves free on the disk; None: the guard of shared/limits.py."""
+    """What it leaves free on the disk; None: the guard of shared/thresholds.py."""
 
     def fetch(self, url: str, target: Path, *, trusted: bool = False) -> str:
         """Write what `url` gives to `target` and return its SHA-256 as 64 hex digits.
