@@ -18,8 +18,8 @@ from iexworker.sandbox.chain.chain import LocalChain
 from iexworker.sandbox.chain.deals import Purchase, buy
 from iexworker.sandbox.network.network import Network
 from iexworker.sandbox.network.processes import Child
-from tests.integration.helpers.minimal_worker import MinimalWorker
-from tests.integration.helpers.sandbox_server import CATEGORIES, TIMERS, SandboxServer, make_network
+from tests.helpers.minimal_worker import MinimalWorker
+from tests.helpers.sandbox_server import CATEGORIES, TIMERS, SandboxServer, make_network
 
 pytestmark = pytest.mark.chain
 
