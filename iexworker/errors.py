@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 EXIT_OK = 0
+EXIT_USAGE = 2  # what was typed cannot be right, as argparse has it
 EXIT_UNAVAILABLE = 69  # EX_UNAVAILABLE: scheduler, chain or Docker unreachable, with --fail-fast
 EXIT_INTERNAL = 70  # EX_SOFTWARE: a fault of ours
 EXIT_ALREADY_RUNNING = 75  # EX_TEMPFAIL: another worker holds the directory or the wallet
@@ -91,3 +92,9 @@ class SandboxError(WorkerError):
     """The local network cannot do what was asked of it; the message says why and what to do."""
 
     exit_code = EXIT_UNAVAILABLE
+
+
+class SandboxUsage(SandboxError):
+    """What was typed cannot be right, whatever state the local network is in."""
+
+    exit_code = EXIT_USAGE

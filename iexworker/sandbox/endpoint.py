@@ -86,9 +86,12 @@ class Response:
 
 
 def as_json(value: object, status: int = 200) -> Response:
-    """Answer a JSON value, compact and beyond ASCII unescaped, as Jackson writes it."""
+    """Answer a JSON value, compact and beyond ASCII unescaped, as Jackson writes it.
+
+    Half a surrogate pair becomes a question mark, which is what the real database makes of it.
+    """
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    return Response(status, JSON, text.encode())
+    return Response(status, JSON, text.encode(errors="replace"))
 
 
 def as_text(text: str) -> Response:

@@ -86,20 +86,60 @@ def publish(
     The engine does not keep the image, so that a worker really pulls it.
 
     Raises:
-        SandboxError: busybox-static is missing, or the registry refuses the image.
+        SandboxError: busybox-static is missing, engine or registry refuse the image.
 
     """
+    from docker.errors import DockerException
+
     full = reference(registry, name, tag)
-    if registry.with_login or not registry.has(name, tag):
-        changes = ['ENTRYPOINT ["/app/run.sh"]', f'LABEL {LABEL}="demo"', "WORKDIR /"]
-        client.api.import_image_from_data(
-            _file_system(), repository=f"{registry.address}/{name}", tag=tag, changes=changes
-        )
-        try:
-            _push(client, registry, name, tag)
-        finally:
-            client.images.remove(full)
+    try:
+        if registry.with_login or not registry.has(name, tag):
+            _build_and_push(client, registry, name, tag)
+    except (DockerException, OSError) as error:
+        raise SandboxError(f"{full} could not be built and pushed: {error}") from error
     return full
+
+
+def _build_and_push(client: docker.DockerClient, registry: Registry, name: str, tag: str) -> None:
+    changes = ['ENTRYPOINT ["/app/run.sh"]', f'LABEL {LABEL}="demo"', "WORKDIR /"]
+    client.api.import_image_from_data(
+        _file_system(), repository=f"{registry.address}/{name}", tag=tag, changes=changes
+    )
+    try:
+        _push(client, registry, name, tag)
+    finally:
+        client.images.remove(reference(registry, name, tag))
+
+
+def unpushed(registry: Registry, full: str) -> str:
+    """Say that workers cannot pull an image, as far as this machine knows; empty otherwise.
+
+    Two mistakes are seen: an image named after our registry that is not in it, and one that was
+    built here and has no registry in its name.
+    """
+    path, _, tag = full.partition("@")[0].removeprefix(f"{registry.address}/").partition(":")
+    if full.startswith(f"{registry.address}/"):
+        with contextlib.suppress(OSError):
+            if not registry.has(path, full.partition("@")[2] or tag or "latest"):
+                return f"the registry has no {full}, push it: docker push {full}"
+    elif _is_built_here(full):
+        ours = f"{registry.address}/{full}"
+        return (
+            f"{full} is in this machine's Docker engine only, and workers pull: "
+            f"docker tag {full} {ours}; docker push {ours}; then buy a task of that one"
+        )
+    return ""
+
+
+def _is_built_here(full: str) -> bool:
+    """Tell whether the engine has an image that it neither pulled nor pushed."""
+    from docker.errors import DockerException
+
+    try:
+        with contextlib.closing(engine()) as client:
+            return not client.images.get(full).attrs.get("RepoDigests")
+    except (SandboxError, DockerException, OSError):
+        return False
 
 
 def remove_pulled(client: docker.DockerClient, registry: Registry) -> None:

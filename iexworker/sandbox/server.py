@@ -15,6 +15,7 @@ from pathlib import Path
 
 from iexworker import logs
 from iexworker.chain.lean_web3 import restore_limit
+from iexworker.errors import EXIT_UNAVAILABLE, WorkerError
 from iexworker.sandbox.chain.chain import LocalChain
 from iexworker.sandbox.chain.chain_view import Ledger
 from iexworker.sandbox.endpoint import Server
@@ -44,12 +45,12 @@ class SandboxServer:
     def __init__(self, network: Network) -> None:
         """Bind the ports and read the state; nothing answers before `start`."""
         profile = Profile(network.profile)
+        self._book = Book(network.book_path)
         chain = LocalChain.open(network.deployed_path)
         ledger, clock = Ledger(chain), WallClock()
         store = Store(network.store_path)
         proxy = ResultProxy(profile, clock, ledger, store, network.path / "proxy.sqlite")
         self._broker = Broker()
-        self._book = Book(network.book_path)
         world = World(
             profile=profile,
             clock=clock,
@@ -62,11 +63,12 @@ class SandboxServer:
         )
         self._scheduler = _scheduler(network, chain, world, self._book)
         routes = scheduler_routes(self._scheduler, self._broker, profile, network.scheduler_url)
+        results = proxy_routes(proxy, profile, self._scheduler.note_refusal)
         config = config_routes(chain.deployed["chainConfig"])
         self._servers = (
             Server(network.listen, network.scheduler_port, routes),
             Server(network.listen, network.config_port, config),
-            Server(network.listen, network.proxy_port, proxy_routes(proxy, profile)),
+            Server(network.listen, network.proxy_port, results),
         )
         self._ended = threading.Event()
         self._engine = threading.Thread(target=self._run_engine, name="engine", daemon=True)
@@ -114,12 +116,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="iexworker.sandbox.server", description=__doc__)
     parser.add_argument("--dir", type=Path, required=True, help="the network's folder")
     restore_limit()
-    network = load(parser.parse_args(arguments).dir)
+    directory = parser.parse_args(arguments).dir
     logs.setup("sandbox")
     # Blocked in every thread and taken here alone, so that a signal ends us between two steps.
     ending = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, ending)
-    server = SandboxServer(network)
+    try:
+        network = load(directory)
+        server = SandboxServer(network)
+    except (WorkerError, OSError) as error:
+        log.error("the server cannot start", extra={"error": str(error)})
+        return EXIT_UNAVAILABLE
     server.start()
     log.info("ready", extra={"scheduler": network.scheduler_url, "profile": network.profile})
     signal.sigwait(ending)

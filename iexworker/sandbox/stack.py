@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import enum
 import fcntl
-import ipaddress
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from iexworker.errors import SandboxError
+from iexworker.errors import SandboxError, SandboxUsage
 from iexworker.sandbox.chain import chain, snapshot, worker_wallets
 from iexworker.sandbox.network import needs, network, ports, processes, worker_env
 from iexworker.sandbox.network.network import Network, Timers
@@ -63,14 +61,12 @@ class Start(enum.Enum):
     NONE = "already up"
 
 
-def default_directory() -> Path:
-    """Give the folder of the user's one sandbox (XDG state folder)."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "iexworker" / "sandbox"
+def _silent(_: str) -> None:
+    """Tell nobody."""
 
 
 def up(
-    directory: Path, options: Options, *, fresh: bool = False, say: Say = lambda _: None
+    directory: Path, options: Options, *, fresh: bool = False, say: Say = _silent
 ) -> tuple[Network, Start]:
     """Start a network, unless the folder's is up already; go on with its state, if it has one.
 
@@ -82,9 +78,10 @@ def up(
 
     """
     directory = directory.absolute()
+    _require_apart(options)
     _require_ours(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    with _locked(directory):
+    with _locked(directory, say):
         if fresh or not has_state(directory):
             _forget_images(directory)
             _stop(directory)
@@ -93,6 +90,7 @@ def up(
         found = network.load(directory)
         if _whole(directory):
             _require_same(found, options, "is up")
+            _require_nothing_new(found, options)
             return found, Start.NONE
         _require_same(replace(found, **_new_ports(options)), options, "is kept")
         found = replace(found, directory=str(directory))
@@ -100,7 +98,7 @@ def up(
         return _start_again(found, options, say), kind
 
 
-def down(directory: Path, *, delete: bool = False) -> list[str]:
+def down(directory: Path, *, delete: bool = False, say: Say = _silent) -> list[str]:
     """Stop the network of a folder, keep or delete its state; give the names of what was stopped.
 
     The Docker engine keeps none of its images either way: the registry has them.
@@ -109,7 +107,7 @@ def down(directory: Path, *, delete: bool = False) -> list[str]:
     if not directory.exists():
         return []
     _require_ours(directory)
-    with _locked(directory):
+    with _locked(directory, say):
         _forget_images(directory)
         stopped = _stop(directory)
         if delete:
@@ -130,14 +128,23 @@ def components(directory: Path) -> list[Child]:
 
 def logs(directory: Path) -> dict[str, Path]:
     """Give the components' logs by name; they are there when the network is down too."""
+    _require_folder(directory)
     paths = {name: network.logs_folder(directory) / f"{name}.log" for name in COMPONENTS}
     return {name: path for name, path in paths.items() if path.exists()}
 
 
 def running(directory: Path) -> Network:
-    """Give the network of a folder; SandboxError when it is not up."""
+    """Give the network of a folder; SandboxError when it is not up, or not whole."""
+    _require_folder(directory)
+    dead = [child.name for child in components(directory) if not child.alive]
     if not _whole(directory):
-        raise SandboxError(f"no network is up in {directory}: run `iexworker sandbox up`")
+        up_again = network.command("up", directory)
+        if len(dead) in (0, len(COMPONENTS)):
+            raise SandboxError(f"no network is up in {directory}: run {up_again}")
+        raise SandboxError(
+            f"the {' and the '.join(dead)} of the network in {directory} has ended: see "
+            f"{network.command(f'logs {dead[0]}', directory)}; {up_again} starts it again"
+        )
     return network.load(directory)
 
 
@@ -202,7 +209,7 @@ def _network(directory: Path, options: Options) -> Network:
     """Choose what was left open."""
     listen = options.listen or "127.0.0.1"
     _require_address(listen)
-    chosen = {name: _port(_host(listen, name), name, options) for name in DEFAULT_PORTS}
+    chosen = _choose_ports(listen, options)
     made = Network(
         directory=str(directory),
         profile=options.profile or "9",
@@ -235,14 +242,26 @@ def _host(listen: str, name: str) -> str:
     return REGISTRY_HOST if name == "registry" else listen
 
 
-def _port(host: str, name: str, options: Options) -> int:
+def _choose_ports(listen: str, options: Options) -> dict[str, int]:
+    """Take the ports that are asked for, then the usual ones, then any; none of them twice."""
+    chosen: dict[str, int] = {}
+    for name in sorted(DEFAULT_PORTS, key=lambda name: not options.ports.get(name)):
+        chosen[name] = _port(_host(listen, name), name, options, set(chosen.values()))
+    return chosen
+
+
+def _port(host: str, name: str, options: Options, given: set[int]) -> int:
     asked = options.ports.get(name)
     wanted = DEFAULT_PORTS[name] if asked is None else asked
-    if wanted and not ports.taken(host, wanted):
+    if asked and (hindrance := ports.hindrance(host, asked)):
+        raise SandboxError(
+            f"{host}:{asked} {hindrance}: give --{name}-port another one, or 0 for any"
+        )
+    if wanted and wanted not in given and not ports.taken(host, wanted):
         return wanted
-    if asked:
-        raise SandboxError(f"{host}:{asked} is taken: give {name} another port, or 0 for any")
-    return ports.free(host)
+    while (port := ports.free(host)) in given:
+        pass
+    return port
 
 
 def _start_server(made: Network) -> Child:
@@ -291,15 +310,25 @@ def _empty(directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
+def _locked(directory: Path, say: Say = _silent) -> Iterator[None]:
     """Keep a second command out of the folder meanwhile."""
     with (directory / _LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another command in {directory}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _require_folder(directory: Path) -> None:
+    if directory.exists() and not directory.is_dir():
+        raise SandboxError(f"{directory} is a file, not a folder: give --dir another path")
 
 
 def _require_ours(directory: Path) -> None:
     """Refuse a folder with somebody else's files: it may be deleted later."""
+    _require_folder(directory)
     if not directory.exists():
         return
     names = {path.name for path in directory.iterdir()} - _KEPT
@@ -308,13 +337,37 @@ def _require_ours(directory: Path) -> None:
 
 
 def _require_address(listen: str) -> None:
-    """Refuse what nobody can call: the address is advertised as it is given."""
-    try:
-        wildcard = ipaddress.ip_address(listen).is_unspecified
-    except ValueError:
-        raise SandboxError(f"--listen {listen}: an IP address of this machine is needed") from None
-    if wildcard:
-        raise SandboxError(f"--listen {listen}: give the address that workers shall call")
+    """Refuse what nobody can call."""
+    if problem := ports.problem_of_address(listen):
+        raise SandboxUsage(f"--listen: {problem}")
+    if not ports.is_here(listen):
+        raise SandboxError(f"--listen {listen} is no address of this machine: see `ip address`")
+
+
+def _require_apart(options: Options) -> None:
+    """Refuse one port for two components."""
+    names: dict[int, str] = {}
+    for name, port in options.ports.items():
+        if port and port in names:
+            raise SandboxUsage(f"--{names[port]}-port and --{name}-port are both {port}")
+        names[port] = name
+
+
+def _require_nothing_new(found: Network, options: Options) -> None:
+    """Refuse to pass over what a network takes on at its start alone."""
+    wishes: dict[str, tuple[object, object]] = {
+        "block time": (options.block_time_s, found.block_time_s),
+        "ask period": (options.ask_period_ms, found.ask_period_ms),
+        "timers": (options.timers, found.timers),
+        "a category": (options.categories or None, None),
+    }
+    news = [name for name, (wish, value) in wishes.items() if wish not in (None, value)]
+    if news:
+        fresh = ", then `up --fresh`, which begins anew" if options.categories else ", then `up`"
+        raise SandboxError(
+            f"the network in {found.directory} is up and takes on {', '.join(news)} only at its "
+            f"start: {network.command('down', found.path)}{fresh}"
+        )
 
 
 def _require_same(found: Network, options: Options, state: str) -> None:

@@ -103,6 +103,10 @@ def test_a_deal_that_names_one_or_needs_none_is_not_warned_of(
         (("--tag", "0x1"), "the tag 0x1 asks for an enclave and names no kind of it"),
         (("--tag", "0x3"), "nobody takes the task: this network has no enclave"),
         (("--trust", "99"), "4 workers are too few to agree with trust 99: 16 at most"),
+        (
+            ("--params", json.dumps(GOOD | {"iexec_args": "x" * 1200})),
+            "bytes make `initialize` need 3",
+        ),
         (("--image", "Some/App"), "Some/App is no name of a Docker image"),
     ],
 )

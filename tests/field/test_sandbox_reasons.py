@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from tests.field.helpers.small_sandbox import HandWorker, SmallSandbox
+from tests.helpers.live_worker import eventually
 from tests.helpers.minimal_worker import archive
 
 pytestmark = [pytest.mark.chain, pytest.mark.xdist_group("field-sandbox-reasons")]
@@ -129,7 +130,7 @@ def test_why_the_scheduler_refuses_an_update_is_told(
 
         (told,) = sandbox.trouble(task)
         assert words in told
-        worker.tell(task, "ABORTED")
+        assert worker.update(task, "ABORTED").status_code == 200
         assert words in sandbox.trouble(task)[0]
 
 
@@ -144,14 +145,14 @@ def test_the_result_of_a_failed_app_is_its_exit_code_and_what_it_wrote(
         assert said.err == f"iexworker: task {task} is ACTIVE and has no result yet\n"
         logs = {"stdout": "begun\n", "stderr": "no such file: \x1b[31mx\n"}
         worker.update(task, "COMPUTED", exitCode=3, computeLogs=logs)
-        worker.tell(task, "ABORTED")
+        worker.update(task, "ABORTED")
 
         said = sandbox.type("result", task)
 
         assert said.code == 69
         assert "worker1: the app ended with exit code 3 (APP_COMPUTE_FAILED)" in said.lines
         assert "--- worker1: stdout (6 bytes)\nbegun\n" in said.out
-        assert "--- worker1: stderr (20 bytes)\nno such file: ?[31mx\n" in said.out
+        assert "--- worker1: stderr (21 bytes)\nno such file: ?[31mx\n" in said.out
         assert f"task {task} is ACTIVE and has no result" in said.err
         assert not sandbox.type("result", task, "-o", "/nowhere").out.count("unpacked")
 
@@ -159,7 +160,8 @@ def test_the_result_of_a_failed_app_is_its_exit_code_and_what_it_wrote(
 def test_a_task_that_nobody_has_taken_says_so_when_its_result_is_asked_for(
     sandbox: SmallSandbox,
 ) -> None:
-    task = sandbox.buy("--trust", "2")
+    task = sandbox.buy()
+    eventually(lambda: sandbox.trouble(task), "the scheduler has heard of the task")
 
     said = sandbox.type("result", task)
 

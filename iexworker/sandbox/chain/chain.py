@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from iexworker.sandbox.chain.chainstate import ChainState
 from iexworker.sandbox.chain.node import Node
 from iexworker.sandbox.network import tools
 from iexworker.sandbox.network.files import write_whole
-from iexworker.sandbox.network.network import KEYSTORE_PASSWORD, Network
+from iexworker.sandbox.network.network import KEYSTORE_PASSWORD, Network, command, damaged
 from iexworker.sandbox.network.processes import Child
 
 if TYPE_CHECKING:
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
 
 DUMP_INTERVAL_S = 60
 """What a killed node loses at most; a dump takes 2 MB and 10 ms for 1000 blocks (measured)."""
+_NEEDED = frozenset(
+    ("rpc", "chainId", "pocoVersion", "hub", "registries", "workerpool", "accounts", "abi")
+)
+"""Of what `deployed.json` tells."""
+
+DIRECTLY = {"http": "", "all": ""}
+"""Proxies for requests to the sandbox's own components, which are on this machine: none, whatever
+the environment says."""
 TASK_STATUS = ("UNSET", "ACTIVE", "REVEALING", "COMPLETED", "FAILED")
 
 
@@ -105,6 +114,27 @@ def _deployed(network: Network, content: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@contextlib.contextmanager
+def in_words(network: Network) -> Iterator[None]:
+    """Tell of a node that answers no more, or with what no one expects, in words."""
+    import requests
+    from web3.exceptions import Web3Exception
+
+    from iexworker.sandbox.chain.reverts import node_words
+
+    try:
+        yield
+    except requests.RequestException as error:
+        raise SandboxError(
+            f"the chain at {network.chain_rpc} does not answer: "
+            f"see {command('logs anvil', network.path)}"
+        ) from error
+    except Web3Exception as error:
+        raise SandboxError(
+            f"the chain at {network.chain_rpc} gives an answer that is no use: {node_words(error)}"
+        ) from error
+
+
 class LocalChain:
     """A client of the sandbox's contracts that holds every role's key."""
 
@@ -117,7 +147,7 @@ class LocalChain:
         self.deployed = deployed
         provider = HTTPProvider(
             deployed["rpc"],
-            request_kwargs={"timeout": 30},
+            request_kwargs={"timeout": 30, "proxies": DIRECTLY},
             # web3 asks for the chain's id before every call.
             cache_allowed_requests=True,
             cacheable_requests={"eth_chainId"},
@@ -136,8 +166,19 @@ class LocalChain:
 
     @classmethod
     def open(cls, deployed_path: Path) -> LocalChain:
-        """Connect to the chain that a `deployed.json` tells of."""
-        return cls(json.loads(deployed_path.read_text(encoding="utf-8")))
+        """Connect to the chain that a `deployed.json` tells of.
+
+        Raises:
+            SandboxError: the file is damaged, no node answers, or one of another chain.
+
+        """
+        try:
+            deployed = json.loads(deployed_path.read_text(encoding="utf-8"))
+        except (ValueError, FileNotFoundError) as error:
+            raise damaged(deployed_path) from error
+        if not (isinstance(deployed, dict) and deployed.keys() >= _NEEDED):
+            raise damaged(deployed_path)
+        return cls(deployed)
 
     def read(self, function: str, *arguments: object) -> Any:  # noqa: ANN401 - the ABI says what
         """Call a view of the hub."""

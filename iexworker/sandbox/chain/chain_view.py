@@ -8,13 +8,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import requests
-from web3.exceptions import TransactionNotFound, Web3Exception
+from web3.exceptions import TransactionNotFound, Web3Exception, Web3RPCError
 from web3.types import FilterParams
 
+from iexworker.poco.hashing import lenient_bytes
 from iexworker.sandbox.chain.chain import LocalChain
+from iexworker.sandbox.chain.reverts import node_words
 from iexworker.sandbox.chain.sender import Sender
 from iexworker.sandbox.scheduler.interfaces import (
     ChainContribution,
+    ChainRefused,
     ChainTask,
     ChainTaskStatus,
     ChainUnreachable,
@@ -30,6 +33,11 @@ INITIALIZE_GAS = 300_000
 FINALIZE_GAS = 500_000
 CALLBACK_GAS_FACTOR = 2
 """The contract keeps a 64th of the gas back around a callback; its own allowance comes on top."""
+CALLDATA_GAS = 4
+"""What a byte of a transaction costs at the least, a zero (EIP-2028)."""
+GAS_USED_UP = 0.95
+"""Part of its gas above which a transaction that reverted had too little: each call inside keeps a
+64th of it back."""
 SCORE_DIVISOR = 3
 LOWEST_SHARE = 3
 
@@ -137,9 +145,8 @@ class Ledger:
 
     @_reaching
     def worker_weight(self, wallet: str) -> int:
-        """Work out a worker's weight from its score, as `contribute` of the contract does."""
-        score = self._chain.read("viewScore", self._web3.to_checksum_address(wallet))
-        return int(max(score // SCORE_DIVISOR, LOWEST_SHARE) - 1)
+        """Work out a worker's weight from its score."""
+        return weight_of(self._chain.read("viewScore", self._web3.to_checksum_address(wallet)))
 
     @_reaching
     def consensus_block(self, task_id: str) -> int:
@@ -161,13 +168,18 @@ class Ledger:
 
     @_reaching
     def finalize(self, task_id: str, results: str, callback_data: str) -> str:
-        """Send `finalize` with the link and, for a callback task, the data of the callback."""
+        """Send `finalize` with the link and, for a callback task, the data of the callback.
+
+        The data is read as web3j does, from which the worker has made its digest, too.
+        """
         gas = FINALIZE_GAS
         if callback_data:
             gas += CALLBACK_GAS_FACTOR * int(self._chain.read("callbackgas"))
-        return self._send(
-            "finalize", _bytes(task_id), results.encode(), _bytes(callback_data), gas=gas
-        )
+        if CALLDATA_GAS * (len(callback_data) // 2) > gas:
+            # The node would say the same of the gas; signing and sending megabytes takes seconds.
+            raise ChainRefused(f"a transaction with {gas} gas cannot carry it")
+        data = lenient_bytes(callback_data)
+        return self._send("finalize", _bytes(task_id), results.encode(), data, gas=gas)
 
     @_reaching
     def mined(self, transaction: str) -> Mined | None:
@@ -176,7 +188,11 @@ class Ledger:
             receipt = self._web3.eth.get_transaction_receipt(_hash(transaction))
         except TransactionNotFound:
             return None
-        return Mined(receipt["blockNumber"], receipt["status"] == 1)
+        if receipt["status"] == 1:
+            return Mined(receipt["blockNumber"], succeeded=True)
+        given = self._web3.eth.get_transaction(_hash(transaction))["gas"]
+        out_of_gas = receipt["gasUsed"] > GAS_USED_UP * given
+        return Mined(receipt["blockNumber"], succeeded=False, out_of_gas=out_of_gas)
 
     @_reaching
     def deal_owner(self, deal_id: str) -> str | None:
@@ -186,7 +202,10 @@ class Ledger:
 
     def _send(self, function: str, *arguments: object, gas: int) -> str:
         data = self._chain.hub.encode_abi(function, args=arguments)
-        return self._sender.send(self._chain.hub.address, data, gas=gas).to_0x_hex()
+        try:
+            return self._sender.send(self._chain.hub.address, data, gas=gas).to_0x_hex()
+        except Web3RPCError as error:
+            raise ChainRefused(node_words(error)) from error
 
     def _logs(self, block: int, event: str, topic: str) -> Sequence[Any]:
         asked: FilterParams = {
@@ -196,6 +215,11 @@ class Ledger:
             "topics": ["0x" + self._web3.keccak(text=event).hex().removeprefix("0x"), topic],
         }
         return self._web3.eth.get_logs(asked)
+
+
+def weight_of(score: int) -> int:
+    """Return the factor by which a contribution makes its group grow, as in `contribute`."""
+    return max(score // SCORE_DIVISOR, LOWEST_SHARE) - 1
 
 
 def _bytes(text: str) -> bytes:
@@ -210,7 +234,7 @@ def _params(text: str) -> dict[str, str]:
     """Read what the scheduler itself needs of a deal's parameters; other texts are arguments."""
     try:
         params = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"iexec_args": text}
     if not isinstance(params, dict):
         return {"iexec_args": text}

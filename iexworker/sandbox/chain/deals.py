@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from eth_utils.address import to_checksum_address
@@ -11,8 +12,10 @@ from web3.logs import DISCARD
 from web3.types import TxReceipt
 
 from iexworker.errors import SandboxError
+from iexworker.sandbox.chain import deal_words
 from iexworker.sandbox.chain.chain import LocalChain
 from iexworker.sandbox.chain.orders import Order, SignedOrder
+from iexworker.sandbox.chain.reverts import Reverted
 
 ZERO_ADDRESS = "0x" + "00" * 20
 WORKERPOOL_PRICE_NRLC = 100_000_000
@@ -49,6 +52,12 @@ class Purchase:
     beneficiary: str | None = None
     """By default the requester."""
 
+    @property
+    def task_price_nrlc(self) -> int:
+        """What one task costs the requester."""
+        dataset = 0 if self.dataset is None else self.dataset_price_nrlc
+        return self.app_price_nrlc + dataset + self.workerpool_price_nrlc
+
 
 @dataclass(frozen=True, slots=True)
 class Deal:
@@ -82,7 +91,17 @@ def buy(chain: LocalChain, purchase: Purchase) -> Deal:
     app = _ensure_app(chain, purchase)
     dataset = _ensure_dataset(chain, purchase)
     orders = _signed_orders(chain, purchase, app, dataset)
-    receipt = chain.send("requester", "matchOrders", *(one.as_struct() for one in orders))
+    try:
+        receipt = chain.send("requester", "matchOrders", *(one.as_struct() for one in orders))
+    except Reverted as error:
+        reason = deal_words.refused(
+            chain,
+            error.reason,
+            category=purchase.category,
+            volume=purchase.volume,
+            task_price_nrlc=purchase.task_price_nrlc,
+        )
+        raise SandboxError(f"the contracts refuse this deal: {reason}") from error
     deal_id = keccak(orders[-1].digest + bytes(32))  # the index of the first task is 0
     _require_notice(chain, receipt, deal_id)
     return Deal(
@@ -95,6 +114,19 @@ def buy(chain: LocalChain, purchase: Purchase) -> Deal:
         dataset=dataset,
         workerpool=chain.deployed["workerpool"],
         block=receipt["blockNumber"],
+    )
+
+
+def warnings(chain: LocalChain, purchase: Purchase) -> Iterator[str]:
+    """Say what the contracts do not mind and who buys this should know."""
+    return deal_words.warnings(
+        chain,
+        image=purchase.image,
+        params=purchase.params,
+        tag=purchase.tag,
+        callback=_callback(chain, purchase),
+        trust=purchase.trust,
+        volume=purchase.volume,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ REVEALED = 2
 """`ContributionStatusEnum.PROVED` of the contract."""
 
 ENDED = ("COMPLETED", "FAILED")
+TASKS_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class Task:
     """Those whose contribution was revealed, and who are paid once it is COMPLETED."""
     results: bytes
     """What the scheduler finalised it with: a JSON link to the result."""
+    callback: bytes = b""
+    """What the callback contract was given."""
 
     @property
     def ended(self) -> bool:
@@ -53,8 +57,19 @@ def task(chain: LocalChain, task_id: str) -> Task:
     found = [place for place in _places(chain) if _task_id(*place).startswith(wanted)]
     if len(found) != 1:
         count = f"{len(found)} tasks begin" if found else "no task begins"
-        raise SandboxError(f"{count} with {task_id}: see `iexworker sandbox tasks`")
+        own = [] if found else _tasks_of_deal(chain, wanted)
+        hint = f"it is a deal, with {', '.join(own)}" if own else "see `iexworker sandbox tasks`"
+        raise SandboxError(f"{count} with {task_id}: {hint}")
     return _task(chain, *found[0])
+
+
+def callback_address(of: Task) -> str:
+    """Give the contract that a task's result went to, empty for one that went elsewhere."""
+    try:
+        link = json.loads(of.results)
+        return str(link["location"]) if link["storage"] == "ethereum" else ""
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def result_location(of: Task) -> str:
@@ -91,6 +106,16 @@ def _places(chain: LocalChain) -> Iterator[tuple[bytes, int]]:
             yield deal_id, index
 
 
+def _tasks_of_deal(chain: LocalChain, beginning: str) -> list[str]:
+    """List the tasks of the deal whose id begins so; of several, or of many tasks, the first."""
+    places = ((deal, index) for deal, index in _places(chain) if _hex(deal).startswith(beginning))
+    return [_task_id(*place) for place in itertools.islice(places, TASKS_SHOWN)]
+
+
+def _hex(data: bytes) -> str:
+    return "0x" + data.hex()
+
+
 def _task_id(deal_id: bytes, index: int) -> str:
     return "0x" + keccak(deal_id + index.to_bytes(32, "big")).hex()
 
@@ -105,12 +130,13 @@ def _task(chain: LocalChain, deal_id: bytes, index: int) -> Task:
     ]
     return Task(
         task_id=task_id,
-        deal_id="0x" + deal_id.hex(),
+        deal_id=_hex(deal_id),
         index=index,
         status=TASK_STATUS[seen["status"]],
         contributors=tuple(_role(chain, one) for one in seen["contributors"]),
         winners=tuple(_role(chain, one) for one in winners),
         results=seen["results"],
+        callback=seen["resultsCallback"],
     )
 
 

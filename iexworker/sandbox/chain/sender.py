@@ -13,6 +13,7 @@ from web3.exceptions import TransactionNotFound, Web3Exception
 from web3.types import TxReceipt
 
 from iexworker.errors import SandboxError
+from iexworker.sandbox.chain.reverts import refusal
 
 RECEIPT_TIMEOUT_S = 60.0
 RECEIPT_POLL_S = 0.05
@@ -38,7 +39,13 @@ class Sender:
     def send(
         self, to: str | None, data: bytes | str, *, value_wei: int = 0, gas: int | None = None
     ) -> HexBytes:
-        """Send; the gas is estimated where it is not given, so that a certain revert shows here."""
+        """Send; the gas is estimated where it is not given, so that a certain revert shows here.
+
+        Raises:
+            Reverted: the estimate reverts.
+            SandboxError: the node gives no estimate.
+
+        """
         transaction: dict[str, Any] = {"value": value_wei, "data": data, "chainId": self._chain_id}
         if to is not None:
             transaction["to"] = to
@@ -80,4 +87,4 @@ class Sender:
             asked: Any = {**transaction, "from": self.account.address}
             return int(self._web3.eth.estimate_gas(asked) * ESTIMATE_MARGIN)
         except Web3Exception as error:
-            raise SandboxError(f"the contract refuses this transaction: {error}") from error
+            raise refusal(error) from error

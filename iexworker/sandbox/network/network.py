@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from iexworker.errors import SandboxError
 from iexworker.sandbox.network.files import write_whole
 from iexworker.sandbox.network.registry import Registry
 
@@ -150,11 +153,42 @@ class Network:
         write_whole(self.path / FILE_NAME, self.to_json())
 
 
+def default_directory() -> Path:
+    """Give the folder of the user's one sandbox (XDG state folder)."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "iexworker" / "sandbox"
+
+
+def command(verb: str, directory: Path) -> str:
+    """Give what a user types to have a verb done with the network of a folder."""
+    where = "" if directory == default_directory() else f" --dir {shlex.quote(str(directory))}"
+    return f"`iexworker sandbox {verb}{where}`"
+
+
+def damaged(path: Path) -> SandboxError:
+    """Make the error for a file of a network's folder that cannot be read."""
+    return SandboxError(
+        f"{path} is damaged, or of another version of iexworker: "
+        f"{command('up --fresh', path.parent)} begins anew, without the tasks"
+    )
+
+
 def logs_folder(directory: Path) -> Path:
     """Give the folder of the logs of a folder's network."""
     return directory / "logs"
 
 
 def load(directory: Path) -> Network:
-    """Read the network of a folder; FileNotFoundError when none was ever started there."""
-    return Network.from_json((directory / FILE_NAME).read_text(encoding="utf-8"))
+    """Read the network of a folder.
+
+    Raises:
+        FileNotFoundError: none was ever started there.
+        SandboxError: its file is damaged.
+
+    """
+    path = directory / FILE_NAME
+    text = path.read_text(encoding="utf-8")
+    try:
+        return Network.from_json(text)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise damaged(path) from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import ipaddress
 import random
 import socket
 import time
@@ -38,13 +40,38 @@ def free(host: str) -> int:
 
 def taken(host: str, port: int) -> bool:
     """Tell whether a port cannot be listened on."""
+    return bool(hindrance(host, port))
+
+
+def hindrance(host: str, port: int) -> str:
+    """Say why a port cannot be listened on; empty when it can."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return True
-        return False
+        except OSError as error:
+            known = {errno.EADDRINUSE: "is taken", errno.EACCES: "is for root alone"}
+            return known.get(error.errno or 0, f"cannot be listened on ({error.strerror})")
+        return ""
+
+
+def problem_of_address(listen: str) -> str:
+    """Say why workers cannot call a network at an address; empty when they can.
+
+    It is advertised as it is given.
+    """
+    try:
+        address = ipaddress.IPv4Address(listen)
+    except ValueError:
+        return f"{listen} is no IPv4 address, like 127.0.0.1"
+    if address.is_unspecified:
+        return f"{listen}: give the address that workers shall call"
+    return ""
+
+
+def is_here(host: str) -> bool:
+    """Tell whether an address is one of this machine's."""
+    return not hindrance(host, 0)
 
 
 def answers(host: str, port: int) -> bool:

@@ -122,10 +122,17 @@ class Records:
         self._path = path
 
     def all(self) -> list[Child]:
-        """Read every recorded child, alive or not."""
+        """Read every recorded child, alive or not; SandboxError for a damaged record."""
         if not self._path.exists():
             return []
-        return [Child(**one) for one in json.loads(self._path.read_text(encoding="utf-8"))]
+        text = self._path.read_text(encoding="utf-8")
+        try:
+            return [Child(**one) for one in json.loads(text)]
+        except (ValueError, TypeError) as error:
+            raise SandboxError(
+                f"{self._path} is damaged, so its processes are not known: "
+                "stop what still runs of them, then delete the file"
+            ) from error
 
     def add(self, child: Child) -> None:
         """Record a child that was just started."""

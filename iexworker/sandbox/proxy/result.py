@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import zipfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import requests
 
 from iexworker.errors import SandboxError
-from iexworker.sandbox.network.network import Network
+from iexworker.sandbox.chain.chain import DIRECTLY
+from iexworker.sandbox.network.network import Network, command
+from iexworker.sandbox.scheduler.explain import printable
 
 TIMEOUT_S = (5, 60)
 SHOWN_BYTES = 4096
@@ -18,7 +23,14 @@ SHOWN_BYTES = 4096
 
 def fetch(network: Network, location: str) -> bytes:
     """Download what lies at `/ipfs/...` of the store; SandboxError when it is not there."""
-    answer = requests.get(network.proxy_url + location, timeout=TIMEOUT_S)
+    url = network.proxy_url + location
+    try:
+        answer = requests.get(url, timeout=TIMEOUT_S, proxies=DIRECTLY)
+    except requests.RequestException as error:
+        raise SandboxError(
+            f"the store at {network.proxy_url} does not answer: "
+            f"see {command('logs server', network.path)}"
+        ) from error
     if answer.status_code != requests.codes.ok:
         raise SandboxError(f"the store answers {answer.status_code} for {location}")
     return answer.content
@@ -33,18 +45,29 @@ def show(content: bytes) -> str:
 def unpack(content: bytes, folder: Path) -> None:
     """Unpack an archive; names that lead out of the folder are kept inside by zipfile."""
     with _archive(content) as archive:
-        archive.extractall(folder)
+        try:
+            archive.extractall(folder)
+        except OSError as error:
+            what = error.strerror or error
+            raise SandboxError(
+                f"{error.filename or folder}: {what}: give --output another folder"
+            ) from error
 
 
-def _archive(content: bytes) -> zipfile.ZipFile:
+@contextlib.contextmanager
+def _archive(content: bytes) -> Iterator[zipfile.ZipFile]:
+    """Open an archive; whatever is wrong with it is told in words."""
     try:
-        return zipfile.ZipFile(io.BytesIO(content))
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            yield archive
     except zipfile.BadZipFile:
         raise SandboxError("the result is no ZIP archive: it may be encrypted") from None
+    except (RuntimeError, NotImplementedError, zlib.error) as error:
+        raise SandboxError(f"a file of the result cannot be unpacked: {error}") from None
 
 
 def _shown(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> str:
-    header = f"--- {entry.filename} ({entry.file_size} bytes)"
+    header = f"--- {printable(entry.filename)} ({entry.file_size} bytes)"
     if entry.is_dir():
         return header
     with archive.open(entry) as file:
@@ -52,4 +75,6 @@ def _shown(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> str:
     if b"\0" in start:
         return f"{header}\n(not a text)"
     more = "\n..." if entry.file_size > SHOWN_BYTES else ""
-    return f"{header}\n{start.decode(errors='replace').rstrip()}{more}"
+    text = start.decode(errors="replace").rstrip()
+    lines = (printable(line.removesuffix("\r")) for line in text.split("\n"))
+    return "\n".join([header, *lines]) + more

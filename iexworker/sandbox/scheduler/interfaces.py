@@ -61,10 +61,16 @@ class Mined:
 
     block: int
     succeeded: bool
+    out_of_gas: bool = False
+    """It reverted because it used up what it was given."""
 
 
 class ChainUnreachable(Exception):
     """The chain node does not answer."""
+
+
+class ChainRefused(Exception):
+    """The chain node answers that it does not take a transaction."""
 
 
 class Clock(Protocol):
@@ -105,10 +111,10 @@ class Chain(Protocol):
         """Whether the wallet can pay for its transactions."""
 
     def initialize(self, deal_id: str, index: int) -> str:
-        """Send `initialize` and return the transaction's hash."""
+        """Send `initialize` and return the transaction's hash; may raise `ChainRefused`."""
 
     def finalize(self, task_id: str, results: str, callback_data: str) -> str:
-        """Send `finalize` and return the transaction's hash."""
+        """Send `finalize` and return the transaction's hash; may raise `ChainRefused`."""
 
     def mined(self, transaction: str) -> Mined | None:
         """Return the outcome of a transaction, None while it has none."""

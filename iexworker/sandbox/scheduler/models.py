@@ -232,6 +232,21 @@ class TaskChange:
 
     status: TaskStatus
     at_ms: int
+    reason: str = ""
+    """Why, where the status alone does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Something of a worker's that scheduler or result proxy did not take."""
+
+    wallet: str
+    what: str
+    """The status that was told; or `update`, `token`, `upload`."""
+    reason: str
+    at_ms: int
+    cause: str | None = None
+    """What a refused status gave as its cause."""
 
 
 @dataclass(slots=True)
@@ -254,6 +269,8 @@ class Task:
     uploader: str | None = None
     result_link: str | None = None
     callback_data: str | None = None
+    refusals: list[Refusal] = field(default_factory=list)
+    """The latest of each kind and worker."""
 
     @property
     def status(self) -> TaskStatus:

@@ -20,6 +20,7 @@ from iexworker.sandbox.scheduler.models import (
     Details,
     Modifier,
     Profile,
+    Refusal,
     Replicate,
     ReplicateStatus,
     StatusChange,
@@ -50,6 +51,7 @@ _TASK_UPDATERS_V9 = FAILURES_BEFORE_COMPUTED | {
 """Recorded states after which 9.x looks at the task; 8.5 does after every one (04, 11.1)."""
 
 _NO_DETAILS = Details()
+_NEVER_RECORDED = "no scheduler records it"
 
 
 class Verdict(enum.Enum):
@@ -79,8 +81,8 @@ class Replicates:
         self._world = world
         self._book = book
         self._checks: dict[ReplicateStatus, Callable[[Task, Replicate, Details], str | None]] = {
-            _S.CONTRIBUTE_FAILED: lambda *_: "never accepted",
-            _S.REVEAL_FAILED: lambda *_: "never accepted",
+            _S.CONTRIBUTE_FAILED: lambda *_: _NEVER_RECORDED,
+            _S.REVEAL_FAILED: lambda *_: _NEVER_RECORDED,
             _S.CONTRIBUTED: self._check_contributed,
             _S.REVEALED: self._check_revealed,
             _S.RESULT_UPLOADED: self._check_uploaded,
@@ -97,46 +99,47 @@ class Replicates:
         modifier: Modifier = Modifier.POOL_MANAGER,
     ) -> Outcome:
         """Judge one update and record it if it stands; may wait for the chain for minutes."""
+
+        def refuse(reason: str) -> Outcome:
+            self._refuse(task_id, wallet, status, reason, details.cause, modifier)
+            return _REFUSED
+
         with self._book.lock:
             task = self._book.tasks.get(task_id)
             replicate = task.replicates.get(wallet) if task else None
             if task is None or replicate is None:
-                self._say_refused(task_id, wallet, status, "there is no such replicate")
-                return _REFUSED
-            hindrance = self._hindrance(task, replicate, status)
-        if hindrance is not None:
-            return hindrance
+                return refuse("there is no such replicate")
+            if replicate.has(status):
+                return _ALREADY
+            if reason := _misplaced(replicate, status):
+                return refuse(reason)
         check = self._checks.get(status)
-        reason = check(task, replicate, details) if check else None
+        lie = check(task, replicate, details) if check else None
         with self._book.lock:
             # While the chain was asked somebody else, a detector mostly, may have been faster.
-            hindrance = self._hindrance(task, replicate, status)
-            if hindrance is not None:
-                return hindrance
-            if reason is not None:
-                self._say_refused(task_id, wallet, status, reason)
-                return _REFUSED
+            if replicate.has(status):
+                return _ALREADY
+            if objection := _misplaced(replicate, status) or lie:
+                return refuse(objection)
             self._record(task, replicate, status, details, modifier)
         action = workflow.next_action(status, details.cause, task.deal, self._world.profile)
         return Outcome(Verdict.RECORDED, action)
 
-    def _hindrance(
-        self, task: Task, replicate: Replicate, status: ReplicateStatus
-    ) -> Outcome | None:
-        """Compare with the history first, then with the current state (9.1)."""
-        if replicate.has(status):
-            return _ALREADY
-        if not workflow.allowed(replicate.status, status):
-            reason = f"it may not follow {replicate.status.value}"
-            self._say_refused(task.task_id, replicate.wallet, status, reason)
-            return _REFUSED
-        return None
-
-    def _say_refused(self, task_id: str, wallet: str, status: ReplicateStatus, reason: str) -> None:
-        log.warning(
-            "update refused",
-            extra={"task": task_id, "worker": wallet, "status": status.value, "reason": reason},
-        )
+    def _refuse(
+        self,
+        task_id: str,
+        wallet: str,
+        status: ReplicateStatus,
+        reason: str,
+        cause: str | None,
+        modifier: Modifier,
+    ) -> None:
+        """Log a refusal; keep one of a worker's, since `sandbox tasks` tells it."""
+        facts = {"task": task_id, "worker": wallet, "status": status.value, "reason": reason}
+        log.warning("update refused", extra=facts | ({"cause": cause} if cause else {}))
+        if modifier is Modifier.WORKER:
+            now_ms = self._world.now_ms()
+            self._book.note_refusal(task_id, Refusal(wallet, status.value, reason, now_ms, cause))
 
     # --- what is checked before a claim is believed (9.3) ----------------------------------------
 
@@ -249,6 +252,12 @@ class Replicates:
         self._book.touch(worker)
 
 
+def _misplaced(replicate: Replicate, status: ReplicateStatus) -> str:
+    """Say why a status cannot come now; empty when it can (9.1)."""
+    allowed = workflow.allowed(replicate.status, status)
+    return "" if allowed else f"it may not follow {replicate.status.value}"
+
+
 def _tell(task: Task, replicate: Replicate, status: ReplicateStatus, details: Details) -> None:
     """Log a change; of a failure all that its requester may want to know."""
     facts: dict[str, object] = {
@@ -266,13 +275,8 @@ def _tell(task: Task, replicate: Replicate, status: ReplicateStatus, details: De
         facts["reason"] = reason
     lines = (details.stdout + details.stderr).splitlines()[-LOG_LINES_SHOWN:] if failed else []
     if lines:
-        facts["text_block"] = "\n".join(f"    | {_printable(line)}" for line in lines)
+        facts["text_block"] = "\n".join(f"    | {explain.printable(line)}" for line in lines)
     log.log(logging.WARNING if failed else logging.INFO, "replicate changed", extra=facts)
-
-
-def _printable(line: str) -> str:
-    """Keep what an app wrote from steering the terminal that shows our log."""
-    return "".join(one if one.isprintable() or one == "\t" else "?" for one in line)
 
 
 def _keep(replicate: Replicate, status: ReplicateStatus, details: Details) -> None:

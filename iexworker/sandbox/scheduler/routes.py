@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable
 from typing import TypeVar
@@ -21,6 +22,8 @@ from iexworker.sandbox.scheduler import bodies
 from iexworker.sandbox.scheduler.models import Profile
 from iexworker.sandbox.scheduler.push import POLLING, STREAMING, Broker
 from iexworker.sandbox.scheduler.scheduler import OutOfService, Scheduler
+
+log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -100,13 +103,26 @@ class _Calls:
 
     def update(self, request: Request) -> Response:
         token = request.header("authorization")
-        status, details = _read(lambda: bodies.status_update(request.json(), self._profile))
-        wallet = self._wallet(token)
         task_id = request.parts["task"]
+        try:
+            status, details = bodies.status_update(request.json(), self._profile)
+        except (bodies.Unreadable, bodies.Unexpected) as error:
+            self._tell_unreadable(task_id, token, str(error))
+            raise HttpError(400 if isinstance(error, bodies.Unreadable) else 500) from None
+        except HttpError:
+            self._tell_unreadable(task_id, token, "it is no JSON")
+            raise
+        wallet = self._wallet(token)
         outcome = _served(lambda: self._scheduler.update(task_id, wallet, status, details))
         if outcome.action is None:
             return Response(outcome.verdict.value)
         return as_json(outcome.action.value, outcome.verdict.value)
+
+    def _tell_unreadable(self, task_id: str, token: str, reason: str) -> None:
+        wallet = self._scheduler.login.wallet(token.removeprefix(_SCHEME)) or ""
+        facts = {"task": task_id, "worker": wallet, "reason": reason}
+        log.warning("update unreadable", extra=facts)
+        self._scheduler.note_refusal(task_id, wallet, "update", reason)
 
     def task(self, request: Request) -> Response:
         return _found(self._scheduler.task(request.parts["task"], self._base_url))

@@ -27,6 +27,7 @@ from iexworker.sandbox.scheduler.models import (
     Details,
     Modifier,
     Profile,
+    Refusal,
     ReplicateStatus,
     Task,
     TaskStatus,
@@ -173,6 +174,12 @@ class Scheduler:
         with self._kept():
             return self._replicates.update(task_id, wallet, status, details, Modifier.WORKER)
 
+    def note_refusal(self, task_id: str, wallet: str, what: str, reason: str) -> None:
+        """Keep what scheduler or proxy did not take of a worker, for `sandbox tasks`."""
+        refusal = Refusal(wallet.lower(), what, reason, self._world.now_ms())
+        self._book.note_refusal(task_id, refusal)
+        self._book.flush()
+
     def task(self, task_id: str, base_url: str) -> dict[str, object] | None:
         """Describe a task (`GET /tasks/<id>`)."""
         with self._book.lock:
@@ -304,14 +311,23 @@ class Scheduler:
         # A chain that is shorter than known began anew, or lost its last blocks.
         first = self._book.next_block if head >= self._book.next_block else 0
         for _, deal_id in self._world.chain.deals_since(first):
-            deal = self._world.chain.deal(deal_id)
-            if deal is None:
-                log.warning("deal unreadable", extra={"deal": deal_id})
-                continue
-            for index in range(deal.first, deal.first + deal.size):
-                self.tasks.receive(deal, index, hashing.task_id(deal_id, index))
+            self._take_on(deal_id)
         with self._book.lock:
             self._book.seen_until(head)
+
+    def _take_on(self, deal_id: str) -> None:
+        """Take on the tasks of one deal; one that cannot be read must not hold up the others."""
+        try:
+            deal = self._world.chain.deal(deal_id)
+            reason = "" if deal else "the chain has no such deal"
+        except ValueError as error:
+            deal, reason = None, f"a text in it is no UTF-8 ({error})"
+        if deal is None:
+            log.warning("deal unreadable", extra={"deal": deal_id, "reason": reason})
+            self._book.note_unreadable(deal_id, reason)
+            return
+        for index in range(deal.first, deal.first + deal.size):
+            self.tasks.receive(deal, index, hashing.task_id(deal_id, index))
 
 
 def _configuration(world: World, addresses: Addresses, required_version: str) -> dict[str, object]:

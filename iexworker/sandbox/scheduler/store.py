@@ -15,9 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from iexworker.sandbox.network.network import damaged
 from iexworker.sandbox.scheduler.models import (
     Deal,
     Modifier,
+    Refusal,
     Replicate,
     ReplicateStatus,
     StatusChange,
@@ -33,16 +35,29 @@ _SCHEMA = (
 )
 
 
+REFUSALS_KEPT = 20
+"""Of one task: a worker that repeats itself must not make the document grow."""
+
+
 class Book:
     """All that outlives the process; `lock` guards it, and is never held over a chain call."""
 
     def __init__(self, path: Path | None = None) -> None:
+        """Open or create; SandboxError for a file that is none of this version's."""
         self.lock = threading.RLock()
         self.tasks: dict[str, Task] = {}
         self.workers: dict[str, Worker] = {}
         self.next_block = 0
         """The first block whose deals have not been looked at."""
+        self.unreadable: dict[str, str] = {}
+        """Deals that cannot be read, and why."""
         self._changed: dict[tuple[str, str], object] = {}
+        try:
+            self._open(path)
+        except (sqlite3.Error, ValueError, TypeError, KeyError) as error:
+            raise damaged(path or Path(":memory:")) from error
+
+    def _open(self, path: Path | None) -> None:
         self._database = sqlite3.connect(path or ":memory:", check_same_thread=False)
         # What was answered has to outlive a kill of this process, not one of the machine.
         self._database.execute("PRAGMA journal_mode = WAL")
@@ -54,6 +69,26 @@ class Book:
         """Remember that a document has to be written at the next `flush`."""
         key = ("task", changed.task_id) if isinstance(changed, Task) else ("worker", changed.wallet)
         self._changed[key] = changed
+
+    def note_refusal(self, task_id: str, refusal: Refusal) -> None:
+        """Remember what was not taken of a worker, for those who wonder about the task."""
+        with self.lock:
+            task = self.tasks.get(task_id)
+            if task is None:
+                return
+            others = [
+                one
+                for one in task.refusals
+                if (one.wallet, one.what) != (refusal.wallet, refusal.what)
+            ]
+            task.refusals = [*others, refusal][-REFUSALS_KEPT:]
+            self.touch(task)
+
+    def note_unreadable(self, deal_id: str, reason: str) -> None:
+        """Remember why a deal's tasks are not taken on."""
+        with self.lock:
+            self.unreadable[deal_id] = reason
+            self._changed[("deal", deal_id)] = reason
 
     def seen_until(self, block: int) -> None:
         """Remember the block up to which deals are known."""
@@ -83,6 +118,7 @@ class Book:
         tasks.sort(key=lambda task: (task.history[0].at_ms, task.index))
         self.tasks = {task.task_id: task for task in tasks}
         self.next_block = next((body for kind, _, body in documents if kind == "meta"), 0)
+        self.unreadable = {name: body for kind, name, body in documents if kind == "deal"}
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - any JSON value
@@ -105,9 +141,11 @@ def _task(body: Mapping[str, Any]) -> Task:
             **body,
             "deal": Deal(**body["deal"]),
             "history": [
-                TaskChange(TaskStatus(one["status"]), one["at_ms"]) for one in body["history"]
+                TaskChange(TaskStatus(one["status"]), one["at_ms"], one.get("reason", ""))
+                for one in body["history"]
             ],
             "replicates": {wallet: _replicate(one) for wallet, one in body["replicates"].items()},
+            "refusals": [Refusal(**one) for one in body.get("refusals", ())],
         }
     )
 

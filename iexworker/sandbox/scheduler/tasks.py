@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 
+from iexworker.poco.hashing import hex_text, keccak, lenient_bytes, result_hash
 from iexworker.sandbox.scheduler import explain, workflow
 from iexworker.sandbox.scheduler.context import World
-from iexworker.sandbox.scheduler.interfaces import ChainTask, ChainTaskStatus
+from iexworker.sandbox.scheduler.interfaces import ChainRefused, ChainTask, ChainTaskStatus, Mined
 from iexworker.sandbox.scheduler.models import (
     ENDED,
     AbortCause,
@@ -39,6 +41,10 @@ _BAD = frozenset(
 
 OPEN_TO_CONTRIBUTIONS = frozenset((_T.INITIALIZED, _T.RUNNING))
 
+REFUSED_SENDINGS = 3
+"""So often the node may refuse a task's transaction, for instance for its nonce, before the task
+fails. What the real one does of itself is the same: no transaction, so `..._FAILED`."""
+
 
 class Tasks:
     """Moves each task as far as its replicates, the chain and the clock allow."""
@@ -55,6 +61,7 @@ class Tasks:
         self._replicates = replicates
         self._choose = choose
         self._sent: set[str] = set()
+        self._refused: Counter[tuple[str, TaskStatus]] = Counter()
         self._steps: dict[TaskStatus, Callable[[Task], bool]] = {
             _T.RECEIVED: self._initialize,
             _T.INITIALIZING: self._await_initialization,
@@ -116,11 +123,12 @@ class Tasks:
             self._change(task, _T.INITIALIZED)
             return True
         if outcome and not outcome.succeeded and chain.task(task.task_id) is None:
-            self._change(task, _T.INITIALIZE_FAILED, reason="the transaction reverted")
+            self._change(task, _T.INITIALIZE_FAILED, reason=_why_not_initialized(outcome))
             return True
-        if task.transaction not in self._sent:
-            self._note(task, chain.initialize(task.deal.deal_id, task.index))
-        return False
+        if task.transaction in self._sent:
+            return False
+        deal_id, index = task.deal.deal_id, task.index
+        return self._send(task, lambda: chain.initialize(deal_id, index), _T.INITIALIZE_FAILED)
 
     def _start(self, task: Task) -> bool:
         if any(one.has(_S.STARTED) for one in task.every()):
@@ -244,17 +252,31 @@ class Tasks:
             return True
         outcome = self._world.chain.mined(task.transaction) if task.transaction else None
         if outcome and not outcome.succeeded:
-            self._change(task, _T.FINALIZE_FAILED, reason="the transaction reverted")
+            reason = _why_not_final(task, outcome)
+            self._change(task, _T.FINALIZE_FAILED, reason=reason)
             return True
-        if task.transaction not in self._sent:
-            self._send_finalization(task)
-        return False
+        if task.transaction in self._sent:
+            return False
+        return self._send(task, lambda: self._finalization(task), _T.FINALIZE_FAILED)
 
-    def _send_finalization(self, task: Task) -> None:
-        link = task.result_link or ""
-        # Without a callback the contract would refuse the data.
-        callback_data = (task.callback_data or "") if task.deal.has_callback else ""
-        self._note(task, self._world.chain.finalize(task.task_id, link, callback_data))
+    def _finalization(self, task: Task) -> str:
+        """Send `finalize`; return the transaction's hash."""
+        data = _callback_data(task)
+        try:
+            return self._world.chain.finalize(task.task_id, task.result_link or "", data)
+        except ChainRefused as error:
+            raise ChainRefused(f"{_of_callback_data(data)}{error}") from error
+
+    def _send(self, task: Task, send: Callable[[], str], failed: TaskStatus) -> bool:
+        """Send a task's transaction; fail the task when the node refuses it again and again."""
+        try:
+            self._note(task, send())
+        except ChainRefused as error:
+            self._refused[task.task_id, failed] += 1
+            if self._refused[task.task_id, failed] >= REFUSED_SENDINGS:
+                self._change(task, failed, reason=f"no transaction: {error}")
+                return True
+        return False
 
     def _note(self, task: Task, transaction: str) -> None:
         """Remember a transaction; one of an earlier process may be lost and is sent again."""
@@ -286,7 +308,7 @@ class Tasks:
 
     def _change(self, task: Task, status: TaskStatus, reason: str = "") -> None:
         with self._book.lock:
-            task.history.append(TaskChange(status, self._world.now_ms()))
+            task.history.append(TaskChange(status, self._world.now_ms(), reason))
             self._book.touch(task)
         level = logging.WARNING if status in _BAD else logging.INFO
         facts = {"task": task.task_id, "status": status.value}
@@ -298,6 +320,33 @@ class Tasks:
 
     def _is_past(self, deadline_s: int) -> bool:
         return self._world.clock.now_s() > deadline_s
+
+
+def _callback_data(task: Task) -> str:
+    """Give what goes to the callback; without one the contract would refuse any data."""
+    return (task.callback_data or "") if task.deal.has_callback else ""
+
+
+def _of_callback_data(data: str) -> str:
+    digits = len(data.removeprefix("0x"))
+    return f"callback data of {(digits + 1) // 2} bytes: " if data else ""
+
+
+def _why_not_initialized(outcome: Mined) -> str:
+    if outcome.out_of_gas:
+        return "the transaction needs more gas than it is given: are the deal's params long?"
+    return "the transaction reverted"
+
+
+def _why_not_final(task: Task, outcome: Mined) -> str:
+    """Say why `finalize` reverted; the contract itself gives no reason."""
+    data = _callback_data(task)
+    if outcome.out_of_gas:
+        return f"{_of_callback_data(data)}the transaction needs more gas than it is given"
+    digest = hex_text(keccak(lenient_bytes(data)))
+    if task.deal.has_callback and result_hash(task.task_id, digest) != task.consensus:
+        return "the callback data is not what the workers agreed on"
+    return "the transaction reverted"
 
 
 def _summary(task: Task, replicate: Replicate) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from iexworker.sandbox.network import processes
 from iexworker.sandbox.network.processes import Child, Records
 from tests.helpers.minimal_worker import MinimalWorker
 from tests.helpers.sandbox_server import CATEGORIES, TIMERS, SandboxServer, make_network
+
+STEPS_BY_HAND = replace(TIMERS, unnotified_check_s=600)
+"""What a worker did is not found on the chain before it tells."""
 
 STEPS_BEFORE_COMPUTED = (
     *("STARTING", "STARTED", "APP_DOWNLOADING", "APP_DOWNLOADED"),
@@ -52,7 +55,7 @@ class SmallSandbox:
     """A network without registry and Docker; `sandbox` verbs find it whole."""
 
     def __init__(self, folder: Path, profile: str = "9") -> None:
-        self.network = make_network(folder, profile, timers=TIMERS)
+        self.network = make_network(folder, profile, timers=STEPS_BY_HAND)
         self._node = chain.start(self.network, CATEGORIES)
         self.server = SandboxServer(self.network)
         self.chain = LocalChain.open(self.network.deployed_path)

@@ -22,29 +22,43 @@ def run(*arguments: str) -> int:
 
 @pytest.mark.parametrize("verb", ["deal", "tasks", "result 0x1"])
 def test_verbs_that_need_a_network_say_how_to_get_one(verb: str, tmp_path: Path) -> None:
-    with pytest.raises(SandboxError, match="run `iexworker sandbox up`"):
+    with pytest.raises(SandboxError, match=f"run `iexworker sandbox up --dir {tmp_path}`"):
         run(*verb.split(), "--dir", str(tmp_path))
+
+
+def test_the_usual_folder_need_not_be_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+    with pytest.raises(SandboxError, match=r"run `iexworker sandbox up`$"):
+        run("tasks")
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--timer", "sleepiness=3"), "no sleepiness_s; worker_lost, "),
-        (("--timer", "worker_lost=soon"), "--timer worker_lost=soon: NAME=SECONDS"),
-        (("--category", "XXS"), "--category XXS: NAME=SECONDS"),
+        (("--timer", "sleepiness=3"), "--timer: there is no sleepiness; worker_lost, "),
+        (("--timer", "worker_lost=soon"), "--timer: worker_lost=soon: soon is not from 0.001 to"),
+        (("--category", "XXS"), "--category: XXS: NAME=SECONDS"),
     ],
 )
 def test_wrong_pairs_are_refused_with_what_is_expected(
-    arguments: tuple[str, str], words: str, tmp_path: Path
+    arguments: tuple[str, str],
+    words: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(SandboxError, match=words):
+    with pytest.raises(SystemExit, match="2"):
         run("up", "--dir", str(tmp_path), *arguments)
+
+    assert words in capsys.readouterr().err
 
 
 def test_down_without_a_network_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("down", "--dir", str(tmp_path / "none")) == 0
 
-    assert capsys.readouterr().out == "no network was up\n"
+    assert capsys.readouterr().out == f"no network was up in {tmp_path}/none\n"
 
 
 def test_down_tells_where_the_state_is_and_how_to_delete_it(
@@ -62,7 +76,7 @@ def test_down_tells_where_the_state_is_and_how_to_delete_it(
     assert f"state is kept in {folder}\n" in told
     assert f"iexworker sandbox up --dir {folder}\n" in told
     assert f"iexworker sandbox down --delete --dir {folder}\n" in told
-    assert capsys.readouterr().out == f"no network was up\ndeleted: {folder}\n"
+    assert capsys.readouterr().out == f"no network was up in {folder}\ndeleted: {folder}\n"
     assert not folder.exists()
 
 

@@ -44,11 +44,11 @@ def test_the_folder_follows_the_users_state_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    assert stack.default_directory() == tmp_path / "iexworker" / "sandbox"
+    assert network.default_directory() == tmp_path / "iexworker" / "sandbox"
 
     monkeypatch.setenv("XDG_STATE_HOME", "")
     monkeypatch.setenv("HOME", "/home/me")
-    assert stack.default_directory() == Path("/home/me/.local/state/iexworker/sandbox")
+    assert network.default_directory() == Path("/home/me/.local/state/iexworker/sandbox")
 
 
 def test_a_folder_with_other_files_is_neither_used_nor_deleted(tmp_path: Path) -> None:
@@ -64,7 +64,11 @@ def test_a_folder_with_other_files_is_neither_used_nor_deleted(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("listen", "words"),
-    [("0.0.0.0", "address that workers shall call"), ("localhost", "an IP address")],
+    [
+        ("0.0.0.0", "address that workers shall call"),
+        ("localhost", "is no IPv4 address"),
+        ("192.0.2.1", "is no address of this machine"),
+    ],
 )
 def test_an_address_that_cannot_be_advertised_is_refused(
     tmp_path: Path, listen: str, words: str
@@ -77,7 +81,7 @@ def test_a_port_that_was_asked_for_must_be_free(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
 
-        with pytest.raises(SandboxError, match=f"{port} is taken: give proxy another port"):
+        with pytest.raises(SandboxError, match=f"{port} is taken: give --proxy-port another"):
             stack.up(tmp_path, Options(ports={"proxy": port}))
 
 
@@ -184,7 +188,7 @@ def test_down_without_a_network_stops_nothing(tmp_path: Path) -> None:
 def test_a_network_with_a_dead_component_is_not_up(standing: Path) -> None:
     stack.components(standing)[0].stop()
 
-    with pytest.raises(SandboxError, match="no network is up"):
+    with pytest.raises(SandboxError, match=r"the anvil of the network in .* has ended"):
         stack.running(standing)
 
     assert stack.down(standing) == ["server", "registry"]

@@ -44,8 +44,10 @@ def personal_sign(key: PrivateKey, *parts: str) -> str:
 def archive(result: bytes = RESULT) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as files:
-        files.writestr("result.txt", result)
-        files.writestr("computed.json", '{"deterministic-output-path": "/iexec_out/result.txt"}')
+        # Entries without the time of now, so that the same result is the same archive.
+        files.writestr(zipfile.ZipInfo("result.txt"), result)
+        computed = '{"deterministic-output-path": "/iexec_out/result.txt"}'
+        files.writestr(zipfile.ZipInfo("computed.json"), computed)
     return buffer.getvalue()
 
 
