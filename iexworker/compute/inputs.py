@@ -116,8 +116,9 @@ class Inputs:
 
 
 def is_content_address(location: str) -> bool:
-    """Whether the location is a path of IPFS instead of a URL."""
-    return bool(_V0.fullmatch(location) or _V1.fullmatch(location))
+    """Whether the location is a path of IPFS instead of a URL; java-multiaddr takes slashes off."""
+    path = location.rstrip("/")
+    return bool(_V0.fullmatch(path) or _V1.fullmatch(path))
 
 
 def gateway_urls(location: str, gateways: tuple[str, ...]) -> tuple[str, ...]:

@@ -196,11 +196,17 @@ def test_java_gives_up_at_the_twentieth_answer_that_is_a_redirect(
 TRIMMED = [" {}/f.txt", "{}/f.txt ", "{}/f.txt\n", "\t{}/f.txt", "URL:{}/f.txt", "{}/f.txt#x"]
 
 
-def fetch(task: TaskDescription, profile: Profile, download: Download, folder: Path) -> TaskFolder:
+def fetch(
+    task: TaskDescription,
+    profile: Profile,
+    download: Download,
+    folder: Path,
+    gateways: tuple[str, ...] = (),
+) -> TaskFolder:
     """Do what the step `data` does; return the task's folder."""
     made = TaskFolder(folder / TASK)
     patience = Patience(2e9, 60.0, lambda _: None, lambda: True, network_s=0.0)
-    Inputs(made, download, patience, ()).fetch(task, profile)
+    Inputs(made, download, patience, gateways).fetch(task, profile)
     return made
 
 
@@ -231,3 +237,19 @@ def test_a_dataset_is_had_whatever_surrounds_its_url(
     )
     folder = fetch(task, profile, download, tmp_path)
     assert (folder.input / DATASET).read_bytes() == BODY
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_dataset_with_slashes_behind_its_hash_is_asked_of_the_gateways_as_it_is(
+    server: RawServer, download: Download, tmp_path: Path, profile: Profile
+) -> None:
+    """java-multiaddr 1.4 takes them off before it looks; the text goes behind the gateway's."""
+    location = "/ipfs/QmW2WQi7j6c7UgJTarActp7tDNikE4B2qXtFCfLPdsgaTQ//"
+    task = description(
+        dataset_address=DATASET,
+        dataset_uri=location,
+        dataset_checksum="0x" + hashlib.sha256(BODY).hexdigest(),
+        params=DealParams(),
+    )
+    fetch(task, profile, download, tmp_path, ("http://127.0.0.1:21999",))
+    assert server.asked(0)["line"] == f"GET {location} HTTP/1.1"
