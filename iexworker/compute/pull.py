@@ -34,7 +34,8 @@ _DENIED = re.compile(
 _ABSENT = re.compile(
     r"manifest unknown|manifest for .* not found|repository does not exist|name unknown"
     r"|repository name not known|invalid reference format|repository name must be|: not found$"
-    r"|\b404\b|\b410\b|tag does not exist|no matching manifest",
+    r"|\b404\b|\b410\b|tag does not exist|no matching manifest"
+    r"|cannot be used on this platform|operating system is not supported",
     re.IGNORECASE,
 )
 _LOGIN = "IEXEC_WORKER_DOCKER_REGISTRY_USERNAME_*"

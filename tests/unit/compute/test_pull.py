@@ -21,6 +21,7 @@ DENIED = (
         "repository name not known to registry",
         "invalid reference format",
         "no matching manifest for linux/amd64 in the manifest list entries",
+        'image operating system "windows" cannot be used on this platform',
     ],
 )
 def test_an_image_that_does_not_exist_is_the_requesters_fault(reason: str) -> None:
