@@ -19,7 +19,7 @@ from typing import Any
 import urllib3
 import urllib3.exceptions
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
-from urllib3.util import make_headers, parse_url
+from urllib3.util import SKIP_HEADER, make_headers, parse_url
 
 from iexworker import error_words, http_environment, peers
 from iexworker.compute.address_policy import check_literal, resolve
@@ -46,7 +46,12 @@ _REQUESTERS = frozenset({401, 403, 404, 410})
 _OURS = frozenset({407, 429})
 _CHUNK_BYTES = 1 << 18
 _SPACE_CHECK_BYTES = 64 << 20
-_HEADERS = {"User-Agent": "iexworker", "Accept": "*/*"}
+_HEADERS = {
+    "User-Agent": "iexworker",
+    # As Java has them: a server may choose by them what it gives.
+    "Accept": "text/html, image/gif, image/jpeg, */*; q=0.2",
+    "Accept-Encoding": SKIP_HEADER,
+}
 
 
 @dataclass(frozen=True, slots=True)

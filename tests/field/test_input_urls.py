@@ -253,3 +253,13 @@ def test_a_dataset_with_slashes_behind_its_hash_is_asked_of_the_gateways_as_it_i
     )
     fetch(task, profile, download, tmp_path, ("http://127.0.0.1:21999",))
     assert server.asked(0)["line"] == f"GET {location} HTTP/1.1"
+
+
+def test_a_server_that_chooses_by_the_headers_chooses_as_for_java(
+    server: RawServer, download: Download, tmp_path: Path
+) -> None:
+    download.fetch("http://127.0.0.1:21999/f", tmp_path / "f")
+    headers = server.requests[0].split(b"\r\n")[1:-2]
+    # Recorded from OpenJDK 17.0.15, which also sends `User-Agent: Java/17.0.15`.
+    assert b"Accept: text/html, image/gif, image/jpeg, */*; q=0.2" in headers
+    assert not [header for header in headers if header.lower().startswith(b"accept-")]
