@@ -272,23 +272,23 @@ def _wait_for_end(pid: int, root: Path) -> None:
     said = ""
     try:
         while not select.select([process], [], [], _LOOK_EVERY_S)[0]:
-            now = _stop_progress(root)
-            if now and now != said:
-                _say(now)
-            said = now or said
+            left, waits_for = _stop_progress(root)
+            if waits_for and waits_for != said:
+                _say(f"  {left} left: it {waits_for}")
+            said = waits_for or said
     finally:
         os.close(process)
 
 
-def _stop_progress(root: Path) -> str:
-    """Return what the stopping worker waits for; empty when it says nothing any more."""
+def _stop_progress(root: Path) -> tuple[str, str]:
+    """Return how long the stop may take yet, and what it waits for; empty when none answers."""
     from iexworker import control
     from iexworker.supervisor import stop_words
 
     try:
-        return f"  it {stop_words.waits_for(control.ask(root, 'status')['facts'])}"
-    except (WorkerError, KeyError):
-        return ""
+        return stop_words.progress(control.ask(root, "status"))
+    except WorkerError:
+        return "", ""
 
 
 def _healthcheck(options: argparse.Namespace) -> int:

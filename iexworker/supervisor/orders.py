@@ -86,7 +86,9 @@ class Orders:
         """Say what now keeps work away, if anything does."""
         report = self.report()
         facts = report["facts"]
-        asked = f"asked for work {ago(facts['last_demand_s'], report['now_s'])}"
+        asked = "no work was asked for yet"
+        if facts["last_demand_s"] is not None:
+            asked = f"last asked for work {ago(facts['last_demand_s'], report['now_s'])}"
         reason = f": {facts['demand_text']}" if report["ready"] and facts["demand_text"] else ""
         return f"{status.readiness(report)}; {asked}{reason}"
 

@@ -85,6 +85,13 @@ def waits_for(facts: Known) -> str:
     return f"waits for {count(facts['tasks_open'], 'task')}"
 
 
+def progress(report: Known) -> tuple[str, str]:
+    """Return how long a stop may take yet, and what it waits for; empty before it has begun."""
+    facts = report["facts"]
+    until_s = facts["stopping_until_s"]
+    return ("", "") if until_s is None else (span(until_s - report["now_s"]), waits_for(facts))
+
+
 def _deadline(row: Row, now_s: float) -> str:
     if not row["at_risk"]:
         return ""

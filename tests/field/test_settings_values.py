@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,13 +60,17 @@ def test_a_count_whose_slots_do_not_fit_the_processes_is_refused_with_both_numbe
     assert "at most" in told
 
 
-def test_a_soft_limit_of_descriptors_is_raised_to_what_the_slots_need(tmp_path: Path) -> None:
-    done = run(
-        environment(tmp_path, **{COUNT: "8"}),
-        "config",
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 1024)),
+def test_the_soft_limit_of_descriptors_is_raised_to_what_the_slots_need() -> None:
+    script = (
+        "import resource; from iexworker.settings.capacity import ask_for_descriptors;"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 1024)); ask_for_descriptors({});"
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
     )
-    assert done.returncode == 0, done.stderr
+    for slots, soft in ((8, 180), (1000, 1024)):
+        done = subprocess.run(
+            [sys.executable, "-c", script.format(slots)], capture_output=True, text=True, check=True
+        )
+        assert int(done.stdout) == soft
 
 
 def test_far_more_slots_than_processors_are_a_loud_warning(tmp_path: Path) -> None:

@@ -56,7 +56,9 @@ def test_a_drain_ends_the_worker_and_the_next_start_ends_the_task(sandbox: LiveS
     worker = LiveWorker(sandbox, IEXWORKER_SHUTDOWN_GRACE="PT20S").start().ready()
     (task,) = sandbox.buy("sleep=40")
     eventually(lambda: sandbox.containers(task), "the app's container")
-    assert "stopped" in order(worker, "drain")
+    said = order(worker, "drain")
+    assert f"{task} COMPUTING" in said
+    assert said.endswith("\nstopped\n")
     assert worker.process.wait(30) == 0
     assert sandbox.containers(task) == []
     again = LiveWorker(sandbox).start().ready()
