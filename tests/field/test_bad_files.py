@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from iexworker import locks
 from iexworker import wallet as wallets
 from iexworker.errors import EXIT_CONFIG, EXIT_REFUSED, SettingsError, WalletError
 from iexworker.locks import Locks
@@ -223,13 +222,3 @@ def test_a_settings_file_that_is_a_folder_exits_78_with_fitting_advice(tmp_path:
     done = run(tmp_path, IEXWORKER_CONFIG_DIR=str(tmp_path))
     assert done.returncode == EXIT_CONFIG
     assert "settings.toml: cannot be read (it is a folder: Docker makes one" in done.stderr
-
-
-def test_the_wallet_is_looked_at_after_the_locks_of_a_worker_that_runs(tmp_path: Path) -> None:
-    held = locks.lock_directory(tmp_path / "base" / "w")
-    try:
-        done = run(tmp_path)
-    finally:
-        os.close(held)
-    assert done.returncode == 75
-    assert "uses this directory" in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -96,6 +97,14 @@ def test_the_workers_of_two_networks_run_side_by_side_and_one_twice_does_not(
             worker.send_signal(signal.SIGTERM)
         for worker in workers:
             worker.wait(PATIENCE_S)
+
+
+@pytest.mark.parametrize(("scheduler_port", "port"), [(13000, "13101"), (20000, "0")])
+def test_only_the_workers_of_the_network_with_the_usual_ports_have_the_usual_ones(
+    networks: list[Network], scheduler_port: int, port: str
+) -> None:
+    network = dataclasses.replace(networks[0], scheduler_port=scheduler_port)
+    assert variables(network, WORKERS[1])["IEXEC_WORKER_PORT"] == port
 
 
 def test_each_network_has_worker_wallets_of_its_own_with_a_stake(networks: list[Network]) -> None:
