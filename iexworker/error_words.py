@@ -45,6 +45,9 @@ Words = tuple[str, str]
 """What came back; what to do, empty where nobody knows better than whoever asks."""
 
 
+_OTHER_NAME = ("its certificate is for another name", "use the name that it was issued for")
+
+
 def explained(error: BaseException, address: str = "", setting: str = "") -> Words:
     """Return the words for a failed call to an address that comes from a setting."""
     causes = list(_causes(error))
@@ -118,6 +121,8 @@ def _of_proxy(causes: Causes, address: str) -> Words:
 
 
 def _tls(causes: Causes, address: str, setting: str) -> Words | None:
+    if any(_kind(item) == "CertificateError" for item in causes):
+        return _OTHER_NAME
     text = " ".join(str(item) for item in causes)
     error = next((item for item in causes if isinstance(item, ssl.SSLError)), None)
     if error is None:
@@ -139,7 +144,7 @@ def _without_tls(setting: str) -> str:
 def _certificate(error: ssl.SSLCertVerificationError, setting: str) -> Words:
     # X509_V_ERR_HOSTNAME_MISMATCH and _IP_ADDRESS_MISMATCH, _CERT_NOT_YET_VALID and _HAS_EXPIRED
     if error.verify_code in (62, 64):
-        return "its certificate is for another name", "use the name that it was issued for"
+        return _OTHER_NAME
     if error.verify_code in (9, 10):
         return f"its {error.verify_message}", "is this machine's clock right?"
     todo = "name its authority's file in REQUESTS_CA_BUNDLE or SSL_CERT_FILE"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from iexworker import error_words, http_environment
 from iexworker.http_environment import spoken_url
+from iexworker.masking import masked_address
 
 NODE_SETTING = "IEXEC_WORKER_OVERRIDE_BLOCKCHAIN_NODE_ADDRESS"
 
@@ -102,12 +103,12 @@ def way_to(address: str) -> str:
 
 
 def shown(address: str) -> str:
-    """Return an address as it may be seen: login, path and query may be secrets."""
+    """Return an address as it may be seen: masked, and without its path, which may be a key."""
     scheme, separator, rest = address.partition("://")
     if scheme == "unix" or not separator:
         return address
     host, *path = _PATH.split(rest.rpartition("@")[2], maxsplit=1)
-    return f"{scheme}://{host}" + ("/***" if any(path) else "")
+    return masked_address(f"{scheme}://{host}") + ("/***" if any(path) else "")
 
 
 def _phrase(status: int) -> str:

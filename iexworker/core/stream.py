@@ -29,7 +29,7 @@ OPENING_TIMEOUT_S = 15.0
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 15.0
 FRAMES_AT_ONCE = 100
-_STREAM = "notification stream"
+_STREAM = "event stream"
 
 _CONNECT = stomp.encode(
     stomp.Frame("CONNECT", {"heart-beat": "10000,10000", "accept-version": "1.1,1.2"})
@@ -82,7 +82,8 @@ class NotificationStream:
     """Keeps one session open and every topic subscribed on it.
 
     `on_notification` gets each well-formed message, in the receiving thread; whether it concerns
-    this wallet and a task it knows is for the owner to see. `on_state` gets True each time all
+    this wallet and a task it knows is for the owner to see. While `is_told` is true, its owner
+    tells of the scheduler's outage. `on_state` gets True each time all
     topics are subscribed on a new session, False when that session is lost. Both must be quick.
     """
 
@@ -91,7 +92,9 @@ class NotificationStream:
         base_url: str,
         on_notification: Callable[[Notification], None],
         on_state: Callable[[bool], None],
+        is_told: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._is_told = is_told
         self._base_url = base_url.rstrip("/")
         self._peer = peers.scheduler(self._base_url)
         self._on_notification = on_notification
@@ -263,8 +266,11 @@ class NotificationStream:
             log.exception("state of the notification stream not handled")
 
     def _say_lost(self, words: str) -> None:
-        if not self._stopped.is_set():
-            outage.of(outage.SCHEDULER).failed(_STREAM, f"notification stream down: {words}")
+        if self._stopped.is_set() or self._is_told():
+            return
+        has_shape = words.startswith(self._peer.name)
+        error = words if has_shape else self._peer.told(_STREAM, words)
+        outage.of(outage.SCHEDULER).failed(_STREAM, error)
 
 
 def _subscription(identifier: str, task_id: str) -> str:

@@ -78,7 +78,10 @@ class Connection:
         self._wrong_pool = ""
         self._told_token: str | None = None
         self.stream = NotificationStream(
-            line.client.base_url, self._heard_in_thread, self._state_in_thread
+            line.client.base_url,
+            self._heard_in_thread,
+            self._state_in_thread,
+            is_told=lambda: bool(self._words),
         )
 
     async def terms(self) -> Terms:

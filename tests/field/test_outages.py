@@ -21,10 +21,11 @@ from iexworker.compute.blame import Blame, Patience, Trouble
 from iexworker.core import stream as streams
 from iexworker.core.stream import NotificationStream
 from iexworker.errors import ChainError, DockerError, JournalError
+from iexworker.masking import masked
 from iexworker.outbox.actions import Pace
 from iexworker.procs.context import roles
 from iexworker.results.proxy import ProxyError
-from iexworker.scheduling import containers, probes
+from iexworker.scheduling import containers, effects, probes
 from iexworker.scheduling.containers import EngineContainers
 from iexworker.scheduling.probes import HostProbe
 from iexworker.scheduling.service import Service
@@ -131,8 +132,11 @@ def scenario_with_held_computing(
     return held
 
 
-def test_a_grant_that_meets_a_node_that_is_away_adds_no_line_a_try(said: Said) -> None:
+def test_a_grant_that_meets_a_node_that_is_away_adds_no_line_a_try(
+    said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def scenario(harness: SchedulingHarness) -> None:
+        monkeypatch.setattr(effects, "START_PATIENCE_S", 60.0)
         harness.node.trouble = "chain node http://node: no answer"
         task = harness.grant()
         await harness.rest(0.05)
@@ -267,7 +271,7 @@ def test_an_engine_that_is_silent_is_told_and_that_it_is_back(
     assert said.lines == [(BEGAN, "Docker engine")]
     error = str(vars(said.records[0])["error"])
     assert "DOCKER_HOST" in error and "no answer within 1 s" in error
-    assert facts.read().docker_text == error
+    assert facts.read().docker_text == masked(error)
     monkeypatch.setattr(engine, "ping", lambda: None)
     asyncio.run(probe.look())
     assert said.lines == whole("Docker engine")

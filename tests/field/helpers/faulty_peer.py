@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import ssl
 import threading
@@ -48,7 +49,9 @@ Answer = bytes | Callable[[bytes], bytes]
 
 
 @contextlib.contextmanager
-def faulty_peer(answer: Answer = b"", *, tls: ssl.SSLContext | None = None) -> Iterator[FaultyPeer]:
+def faulty_peer(
+    answer: Answer = b"", *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> Iterator[FaultyPeer]:
     """Serve: read once, write the answer, close. An empty answer closes at once."""
     peer = FaultyPeer()
     over = threading.Event()
@@ -58,7 +61,7 @@ def faulty_peer(answer: Answer = b"", *, tls: ssl.SSLContext | None = None) -> I
             connection.settimeout(_PATIENCE_S)
             if tls is not None:
                 connection = tls.wrap_socket(connection, server_side=True)
-            asked = connection.recv(_FIRST_BYTES)
+            asked = _request(connection)
             peer.first.append(asked)
             said = answer(asked) if callable(answer) else answer
             connection.sendall(said)
@@ -75,7 +78,7 @@ def faulty_peer(answer: Answer = b"", *, tls: ssl.SSLContext | None = None) -> I
                 connection, _ = listener.accept()
                 threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server((host, 0)) as listener:
         listener.settimeout(0.05)
         peer.port = listener.getsockname()[1]
         thread = threading.Thread(target=accept)
@@ -85,6 +88,16 @@ def faulty_peer(answer: Answer = b"", *, tls: ssl.SSLContext | None = None) -> I
         finally:
             over.set()
             thread.join()
+
+
+def _request(connection: socket.socket) -> bytes:
+    """Read a request whole: what is left unread would reset the connection under the answer."""
+    asked = connection.recv(_FIRST_BYTES)
+    length = re.search(rb"content-length: (\d+)", asked, re.IGNORECASE)
+    missing = int(length[1]) - len(asked.partition(b"\r\n\r\n")[2]) if length else 0
+    while missing > 0 and (more := connection.recv(_FIRST_BYTES)):
+        missing -= len(more)
+    return asked
 
 
 def http(body: bytes, status: str = "200 OK") -> bytes:

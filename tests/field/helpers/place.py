@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from iexworker import logs
 from tests.field.helpers.command import COMMAND, environment
 
 PATIENCE_S = 30.0
@@ -31,7 +33,10 @@ _UNSTABLE = (
     (re.compile(r"GET /(connect/info|workers/config|version)"), "GET /workers/config"),
     (re.compile(r"(?<=\bpid )[0-9]+"), "4242"),
     # Which of the two it is depends on the resolver.
-    (re.compile("Temporary failure in name resolution"), "Name or service not known"),
+    (
+        re.compile("could not be looked up; check this machine's DNS"),
+        "is not known; check the address, and this machine's DNS",
+    ),
 )
 
 
@@ -42,6 +47,8 @@ class Seen:
     line: str
     exit_code: int | None
     """None: the worker runs on, and looks again."""
+    is_ready: bool = False
+    """Whether it takes work all the same."""
 
 
 class Place:
@@ -119,6 +126,21 @@ class Place:
             )
         self._processes.append(process)
         return process, path
+
+    @contextlib.contextmanager
+    def listening(self, logger: str) -> Iterator[list[str]]:
+        """Collect the telling lines that a part of the worker logs in this process."""
+        lines: list[str] = []
+        handler = logging.Handler()
+        formatter = logs.TextFormatter("compute-0")
+        handler.emit = lambda record: lines.extend(  # type: ignore[method-assign]
+            self._stable(line) for line in _told(formatter.format(record))
+        )
+        logging.getLogger(logger).addHandler(handler)
+        try:
+            yield lines
+        finally:
+            logging.getLogger(logger).removeHandler(handler)
 
     def give_away(self, path: Path) -> None:
         """Make it another user's, whose it alone is to write to or to use."""

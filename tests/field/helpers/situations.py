@@ -6,6 +6,7 @@ A row is a function: it gets a place, spoils it, starts the worker and returns w
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import resource
@@ -21,8 +22,14 @@ from pathlib import Path
 
 from eth_account import Account
 
+from iexworker.compute.cancellation import Cancellation
+from iexworker.compute.engine import Engine
+from iexworker.compute.images import ImageReference
+from iexworker.compute.pull import pull
+from iexworker.settings.model import RegistryCredentials
 from tests.field.helpers.command import COMMAND
 from tests.field.helpers.fake_engine import fake_engine
+from tests.field.helpers.faulty_peer import faulty_peer, http
 from tests.field.helpers.place import PATIENCE_S, ROOT, Place, Seen, new_place, powerless
 from tests.helpers import fake_node, scripted_server
 from tests.helpers.scripted_server import Reply, Request, ScriptedServer
@@ -167,14 +174,14 @@ def _another_server(place: Place) -> Seen:
 @situation("nothing listens where the node should be")
 def _node_refused(place: Place) -> Seen:
     scheduler_of(place)
-    return place.start_and_go_on("chain node")
+    return place.start_and_go_on('peer="chain node"')
 
 
 @situation("the node's address leads to something that is no node")
 def _no_rpc(place: Place) -> Seen:
     scheduler_of(place)
     place.environ[NODE] = website(place)
-    return place.start_and_go_on("chain node")
+    return place.start_and_go_on('peer="chain node"')
 
 
 @situation("the node is of another chain")
@@ -182,7 +189,7 @@ def _wrong_chain(place: Place) -> Seen:
     node = place.use(fake_node.serving())
     node.set("eth_chainId", "0x1")
     scheduler_of(place, node.url.partition("/v3")[0])
-    return place.start_and_go_on("chain node")
+    return place.start_and_go_on('peer="chain node"')
 
 
 @situation("there are no contracts at the hub's address")
@@ -244,14 +251,35 @@ def _second_worker(place: Place) -> Seen:
 
 @situation("there is no Docker socket")
 def _no_docker(place: Place) -> Seen:
-    return place.start_and_go_on("Docker engine")
+    return place.start_and_go_on('peer="Docker engine"')
 
 
 @situation("the Docker socket may not be used by the worker's user")
 def _docker_denied(place: Place) -> Seen:
     with_engine(place)
     place.give_away(place.folder / "docker.sock")
-    return place.start_and_go_on("Docker engine", command=powerless((*COMMAND, "run")))
+    return place.start_and_go_on('peer="Docker engine"', command=powerless((*COMMAND, "run")))
+
+
+@situation("a registry's password is wrong (told at a pull, by the slot)")
+def _registry_password(place: Place) -> Seen:
+    """Have a slot's pull, without a worker around it, meet an engine that asks the registry."""
+
+    def answer(asked: bytes) -> bytes:
+        if b"/auth" in asked:
+            refused = b'{"message": "Get \\"https://registry.example/v2/\\": unauthorized"}'
+            return http(refused, "401 Unauthorized")
+        return http(b'{"ApiVersion": "1.47", "status": "Downloaded"}')
+
+    engine = Engine(place.use(faulty_peer(answer)).url.replace("http:", "tcp:"))
+    login = (RegistryCredentials("registry.example", "me", "hunter3"),)
+    cancellation = Cancellation()
+    with place.listening("iexworker.compute.pull") as lines:
+        image = ImageReference.parse("registry.example/app:1")
+        pull(engine, image, login, PATIENCE_S, cancellation)
+    engine.close()
+    cancellation.close()
+    return Seen(lines[0], None, is_ready=True)
 
 
 @situation("a GPU is declared, and there is none")
@@ -336,7 +364,8 @@ def make(name: str) -> Seen:
         keystore = Account.encrypt(secrets.token_bytes(32), PASSWORD, kdf="scrypt", iterations=2)
         (place.folder / "wallet.json").write_text(json.dumps(keystore))
         seen = SITUATIONS[name](place)
-        return Seen(re.sub(r"(?<=_PORT=)[0-9]+(?=: the port)", "13100", seen.line), seen.exit_code)
+        line = re.sub(r"(?<=_PORT=)[0-9]+(?=: the port)", "13100", seen.line)
+        return dataclasses.replace(seen, line=line)
 
 
 def make_all() -> Mapping[str, Seen | Exception]:
@@ -355,7 +384,8 @@ def make_all() -> Mapping[str, Seen | Exception]:
 def row(name: str, seen: Seen) -> str:
     """Return the row of the table."""
     line = seen.line.replace("|", "\\|")
-    exit_code = NOT_READY if seen.exit_code is None else str(seen.exit_code)
+    goes_on = "goes on" if seen.is_ready else NOT_READY
+    exit_code = goes_on if seen.exit_code is None else str(seen.exit_code)
     return f"| {name} | ``{line}`` | {exit_code} |\n"
 
 
