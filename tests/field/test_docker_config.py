@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from iexworker.compute import registry_auth
 from iexworker.compute.engine import Engine
 from iexworker.sandbox.network import ports
 from iexworker.sandbox.network.registry import HOST, LOGIN, Registry
 from iexworker.settings.model import RegistryCredentials
+from tests.helpers.docker_harness import ADDRESS
 from tests.integration.helpers.step_harness import V8, StepHarness
 
 pytest_plugins = ["tests.helpers.docker_harness", "tests.integration.helpers.step_harness"]
@@ -127,6 +129,17 @@ NOT_OURS: dict[str, object] = {
 
 
 @pytest.mark.parametrize("kind", NOT_OURS)
+def test_the_engine_is_asked_and_nothing_is_sent_whatever_the_configuration_holds(
+    home: Home, kind: str
+) -> None:
+    home.config(NOT_OURS[kind])
+    engine = Engine(ADDRESS)
+    engine.ping()
+    engine.close()
+    assert registry_auth.find("example.org") == {}
+
+
+@pytest.mark.parametrize("kind", ["a store, and a context", "an entry that is no Base64"])
 def test_a_public_image_is_pulled_whatever_the_configuration_holds(
     steps: StepHarness, public: str, home: Home, kind: str
 ) -> None:
@@ -142,12 +155,12 @@ HELPERS = {
 
 
 @pytest.mark.parametrize("kind", HELPERS)
-def test_a_public_image_is_pulled_past_a_helper(
-    steps: StepHarness, registry: Registry, public: str, home: Home, kind: str
+def test_a_helper_without_an_answer_leaves_a_pull_without_credentials(
+    home: Home, kind: str
 ) -> None:
-    home.config({"credHelpers": {registry.address: "mine"}})
+    home.config({"credHelpers": {"example.org": "mine"}})
     home.helper("mine", HELPERS[kind])
-    assert pulled(steps, public)
+    assert registry_auth.find("example.org") == {}
 
 
 def test_a_helper_that_fails_is_named_once(
