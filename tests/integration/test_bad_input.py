@@ -31,7 +31,11 @@ READY: Way = (*PULLED, "DATA_DOWNLOADING", "DATA_DOWNLOADED")
 RUN: Way = (*READY, "COMPUTING")
 REVEALED: Way = ("CONTRIBUTING", "CONTRIBUTED", "REVEALING", "REVEALED")
 PAID: Way = (*REVEALED, "RESULT_UPLOADING", "RESULT_UPLOADED", "COMPLETING", "COMPLETED")
-NOTHING_TO_CONTRIBUTE: Way = ("CONTRIBUTING", "ABORTED UNKNOWN", "CONTRIBUTE_FAILED refused")
+NOTHING_TO_CONTRIBUTE: Way = (
+    "CONTRIBUTING",
+    "ABORTED UNKNOWN",
+    "CONTRIBUTE_FAILED DETERMINISM_HASH_NOT_FOUND refused",
+)
 COMPLETED: Way = (*RUN, "COMPUTED", *PAID)
 NO_IMAGE: Way = (
     *STARTED,
@@ -171,7 +175,7 @@ CASES: Mapping[str, Case] = {
     "app with a broken computed.json": Case(
         arguments("brokencomputed"),
         failed("POST_COMPUTE_COMPUTED_FILE_NOT_FOUND"),
-        "computed.json: Expecting value",
+        "computed.json: expected a text at character",
     ),
     "result path of the host": Case(
         arguments("outside"),
