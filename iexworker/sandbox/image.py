@@ -43,8 +43,20 @@ def engine() -> docker.DockerClient:
         client = docker.from_env()
         client.ping()
     except DockerException as error:
-        raise SandboxError(f"no Docker engine answers{_remedy(str(error))} ({error})") from error
+        raise SandboxError(
+            f"no Docker engine answers{_remedy(str(error))} ({_system_words(error)})"
+        ) from error
     return client
+
+
+def _system_words(error: BaseException) -> str:
+    """Give the system's own words for what is behind an error, without what wraps them."""
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, OSError) and behind.strerror:
+            return behind.strerror
+        behind = behind.__cause__ or behind.__context__
+    return str(error)
 
 
 def engine_package() -> str:
@@ -123,7 +135,7 @@ def unpushed(registry: Registry, full: str) -> str:
             if not registry.has(path, full.partition("@")[2] or tag or "latest"):
                 return f"the registry has no {full}, push it: docker push {full}"
     elif _is_built_here(full):
-        ours = f"{registry.address}/{full}"
+        ours = f"{registry.address}/{full.rpartition('/')[2]}"
         return (
             f"{full} is in this machine's Docker engine only, and workers pull: "
             f"docker tag {full} {ours}; docker push {ours}; then buy a task of that one"

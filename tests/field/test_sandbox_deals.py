@@ -18,11 +18,9 @@ NOBODY = "0x1234567890123456789012345678901234567890"
 GOOD = {"iexec_args": "x", "iexec_result_storage_provider": "ipfs"}
 
 
-@pytest.fixture(scope="module", params=["9", "8"])
-def sandbox(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[SmallSandbox]:
-    sandbox = SmallSandbox(tmp_path_factory.mktemp("sandbox"), request.param)
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallSandbox]:
+    sandbox = SmallSandbox(tmp_path_factory.mktemp("sandbox"))
     yield sandbox
     sandbox.close()
 

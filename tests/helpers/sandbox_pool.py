@@ -12,6 +12,7 @@ from iexworker.sandbox.scheduler.bodies import Registration
 from iexworker.sandbox.scheduler.context import World
 from iexworker.sandbox.scheduler.interfaces import (
     ChainContribution,
+    ChainRefused,
     ChainTask,
     ChainTaskStatus,
     ChainUnreachable,
@@ -91,6 +92,9 @@ class PoolChain:
         self.gas = True
         self.mines = True
         self.reverts = False
+        self.out_of_gas = False
+        self.refuses = ""
+        """Why the node takes no transaction."""
         self.sent: list[tuple[str, ...]] = []
 
     def head(self) -> tuple[int, int]:
@@ -130,7 +134,7 @@ class PoolChain:
         return self.gas
 
     def initialize(self, deal_id: str, index: int) -> str:
-        self._reach()
+        self._take()
         self.sent.append(("initialize", deal_id, str(index)))
         task_id = task_of(deal_id, index)
         if self.mines and not self.reverts:
@@ -138,7 +142,7 @@ class PoolChain:
         return f"init-{len(self.sent)}"
 
     def finalize(self, task_id: str, results: str, callback_data: str) -> str:
-        self._reach()
+        self._take()
         self.sent.append(("finalize", task_id, results, callback_data))
         if self.mines and not self.reverts:
             self.change(task_id, status=ChainTaskStatus.COMPLETED)
@@ -146,7 +150,7 @@ class PoolChain:
 
     def mined(self, transaction: str) -> Mined | None:
         self._reach()
-        return Mined(self.block, not self.reverts) if self.mines else None
+        return Mined(self.block, not self.reverts, self.out_of_gas) if self.mines else None
 
     def change(self, task_id: str, **fields: object) -> None:
         self.tasks[task_id] = replace(self.tasks[task_id], **fields)  # type: ignore[arg-type]  # names are the fields'
@@ -168,6 +172,11 @@ class PoolChain:
         made = self.contributions[task_id, wallet]
         self.contributions[task_id, wallet] = replace(made, status=ContributionStatus.PROVED)
         self.change(task_id, reveals=self.tasks[task_id].reveals + 1)
+
+    def _take(self) -> None:
+        self._reach()
+        if self.refuses:
+            raise ChainRefused(self.refuses)
 
     def _reach(self) -> None:
         if not self.reachable:

@@ -171,9 +171,23 @@ def test_a_callback_reaches_its_receiver(local: LocalChain) -> None:
     assert receiver.functions.store(raw(task_id)).call() == b"\xca\x11"
 
 
-def test_a_price_that_the_requester_cannot_pay_is_refused(local: LocalChain) -> None:
-    with pytest.raises(SandboxError, match="contract refuses"):
-        deals.buy(local, Purchase(IMAGE, workerpool_price_nrlc=10**15))
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        (
+            {"workerpool_price_nrlc": 10**15},
+            "the requester has .* RLC free, and 1 task for 1000000",
+        ),
+        ({"category": 99}, "there is no category 99 on this chain: 0 to 5"),
+        ({"volume": 0}, "its volume is 0"),
+        ({"workerpool_price_nrlc": 2**256 - 1, "volume": 2}, "more than a number can hold"),
+    ],
+)
+def test_a_deal_that_the_contracts_refuse_is_told_in_words(
+    local: LocalChain, wanted: dict[str, int], words: str
+) -> None:
+    with pytest.raises(SandboxError, match=f"the contracts refuse this deal: .*{words}"):
+        deals.buy(local, Purchase(IMAGE, **wanted))  # type: ignore[arg-type]  # names are the fields'
 
 
 def test_a_transaction_that_reverts_on_the_chain_is_said_so(local: LocalChain) -> None:

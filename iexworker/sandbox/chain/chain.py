@@ -233,7 +233,10 @@ class LocalChain:
     def _require_same_chain(self) -> None:
         """Make sure that nothing is sent to a node which is somebody else's."""
         if not self.web3.is_connected():
-            raise SandboxError(f"no chain answers at {self.deployed['rpc']}: run sandbox up")
+            raise SandboxError(
+                f"no chain answers at {self.deployed['rpc']}: see `iexworker sandbox logs anvil`; "
+                "if it hangs, take the network down and up again"
+            )
         same = self.web3.eth.chain_id == self.deployed["chainId"]
         if not (same and self.web3.eth.get_code(self.deployed["hub"])):
             raise SandboxError(f"the node at {self.deployed['rpc']} is not this sandbox's chain")

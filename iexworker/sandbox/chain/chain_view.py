@@ -175,11 +175,11 @@ class Ledger:
         gas = FINALIZE_GAS
         if callback_data:
             gas += CALLBACK_GAS_FACTOR * int(self._chain.read("callbackgas"))
-        if CALLDATA_GAS * (len(callback_data) // 2) > gas:
+        if CALLDATA_GAS * (len(results) + len(callback_data) // 2) > gas:
             # The node would say the same of the gas; signing and sending megabytes takes seconds.
             raise ChainRefused(f"a transaction with {gas} gas cannot carry it")
-        data = lenient_bytes(callback_data)
-        return self._send("finalize", _bytes(task_id), results.encode(), data, gas=gas)
+        link, data = results.encode(errors="replace"), lenient_bytes(callback_data)
+        return self._send("finalize", _bytes(task_id), link, data, gas=gas)
 
     @_reaching
     def mined(self, transaction: str) -> Mined | None:

@@ -7,6 +7,7 @@ name stands behind them in brackets.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from iexworker.sandbox.scheduler import cause_words, workflow
@@ -28,6 +29,9 @@ WHERE_TO_LOOK = (
 )
 
 NOT_TAKEN = "no worker has taken it yet"
+
+CALLBACK_SHOWN = 40
+_HEX = re.compile(r"(?:0x)?(?:[0-9a-fA-F]{2})*")
 
 _S = ReplicateStatus
 _T = TaskStatus
@@ -103,7 +107,19 @@ def of_both(task: Task, profile: Profile, names: Mapping[str, str]) -> list[str]
     lines = [
         f"{names.get(wallet, wallet) or 'somebody'}: {words}" for wallet, words in found if words
     ]
-    return [printable(one) for one in (*lines, of_task(task, profile)) if one]
+    own = (of_task(task, profile), _of_callback_data(task))
+    return [printable(one) for one in (*lines, *own) if one]
+
+
+def _of_callback_data(task: Task) -> str:
+    """Say that what a contract gets is not what the app wrote."""
+    data = task.callback_data or ""
+    if not (task.deal.has_callback and data) or _HEX.fullmatch(data):
+        return ""
+    return (
+        f"the callback-data {data[:CALLBACK_SHOWN]!r} is no text of whole hexadecimal bytes: "
+        "the contract gets what web3j makes of it"
+    )
 
 
 def _of_waiting(task: Task) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from iexworker.errors import SandboxError
 from iexworker.sandbox.network.network import damaged
 from iexworker.sandbox.scheduler.models import (
     Deal,
@@ -35,6 +36,8 @@ _SCHEMA = (
 )
 
 
+BUSY_TIMEOUT_S = 30.0
+"""How long to wait for another process that writes."""
 REFUSALS_KEPT = 20
 """Of one task: a worker that repeats itself must not make the document grow."""
 
@@ -54,11 +57,15 @@ class Book:
         self._changed: dict[tuple[str, str], object] = {}
         try:
             self._open(path)
+        except sqlite3.OperationalError as error:
+            raise SandboxError(f"{path} cannot be opened: {error}") from error
         except (sqlite3.Error, ValueError, TypeError, KeyError) as error:
             raise damaged(path or Path(":memory:")) from error
 
     def _open(self, path: Path | None) -> None:
-        self._database = sqlite3.connect(path or ":memory:", check_same_thread=False)
+        self._database = sqlite3.connect(
+            path or ":memory:", timeout=BUSY_TIMEOUT_S, check_same_thread=False
+        )
         # What was answered has to outlive a kill of this process, not one of the machine.
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = NORMAL")

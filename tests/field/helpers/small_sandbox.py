@@ -55,7 +55,7 @@ class SmallSandbox:
     """A network without registry and Docker; `sandbox` verbs find it whole."""
 
     def __init__(self, folder: Path, profile: str = "9") -> None:
-        self.network = make_network(folder, profile, timers=STEPS_BY_HAND)
+        self.network = make_network(folder, profile, timers=STEPS_BY_HAND, block_time_s=0.1)
         self._node = chain.start(self.network, CATEGORIES)
         self.server = SandboxServer(self.network)
         self.chain = LocalChain.open(self.network.deployed_path)

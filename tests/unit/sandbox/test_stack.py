@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from iexworker.errors import SandboxError
+from iexworker.errors import SandboxError, SandboxUsage
 from iexworker.sandbox import stack
 from iexworker.sandbox.network import network, ports, processes
 from iexworker.sandbox.network.network import Network, Timers
@@ -83,6 +83,18 @@ def test_a_port_that_was_asked_for_must_be_free(tmp_path: Path) -> None:
 
         with pytest.raises(SandboxError, match=f"{port} is taken: give --proxy-port another"):
             stack.up(tmp_path, Options(ports={"proxy": port}))
+
+
+def test_no_port_is_given_to_two_components(tmp_path: Path) -> None:
+    usual = dict.fromkeys(stack.DEFAULT_PORTS, 0) | {"proxy": stack.DEFAULT_PORTS["chain"]}
+    usual.pop("chain")
+
+    chosen = stack._choose_ports("127.0.0.1", Options(ports=usual))
+
+    assert chosen["proxy"] == stack.DEFAULT_PORTS["chain"] != chosen["chain"]
+    assert len(set(chosen.values())) == len(stack.DEFAULT_PORTS)
+    with pytest.raises(SandboxUsage, match="--chain-port and --registry-port are both 5"):
+        stack.up(tmp_path, Options(ports={"chain": 5, "registry": 5}))
 
 
 def test_a_network_that_is_up_is_left_as_it_is(standing: Path) -> None:

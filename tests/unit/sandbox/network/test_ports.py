@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,3 +87,19 @@ def test_a_component_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.M
         ports.wait_until(lambda: False, child)
 
     assert not child.alive
+
+
+def test_a_port_that_cannot_be_had_says_why(listener: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ports.hindrance(HOST, listener) == "is taken"
+    assert "cannot be listened on" in ports.hindrance("192.0.2.1", 0)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "no")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    assert ports.hindrance(HOST, 80) == "is for root alone"
+
+
+def test_an_address_is_this_machines_or_not() -> None:
+    assert ports.is_here(HOST)
+    assert not ports.is_here("192.0.2.1")

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from iexworker.poco.hashing import hex_text, keccak, lenient_bytes, result_hash
 from iexworker.sandbox.network.network import Timers
+from iexworker.sandbox.scheduler import explain
 from iexworker.sandbox.scheduler.interfaces import ChainTaskStatus
 from iexworker.sandbox.scheduler.models import AbortCause, Action, Details
 from iexworker.sandbox.scheduler.replicates import Verdict
@@ -30,6 +32,7 @@ from tests.helpers.sandbox_pool import (
 )
 
 CALLBACK = "0x" + "ca" * 20
+DATA = "0xcdef"
 WHOLE_LIFE = [
     *("RECEIVED", "INITIALIZING", "INITIALIZED", "RUNNING", "CONSENSUS_REACHED"),
     *("AT_LEAST_ONE_REVEALED", "RESULT_UPLOADING", "RESULT_UPLOADED", "FINALIZING"),
@@ -65,6 +68,22 @@ class TestInitialisation:
         pool.chain.reverts = True
         task = pool.buy()
         assert names(task)[-2:] == ["INITIALIZE_FAILED", "FAILED"]
+
+    @pytest.mark.parametrize(
+        ("fault", "reason"),
+        [
+            ({"reverts": True}, "the transaction reverted"),
+            ({"reverts": True, "out_of_gas": True}, "are the deal's params long?"),
+            ({"refuses": "no, thanks"}, "no transaction: no, thanks"),
+        ],
+    )
+    def test_that_fails_says_why(self, fault: dict[str, object], reason: str) -> None:
+        pool = Pool()
+        for name, value in fault.items():
+            setattr(pool.chain, name, value)
+        task = pool.buy()
+        pool.pass_time(3)
+        assert explain.of_task(task, pool.profile).endswith(reason)
         assert pool.push.actions() == ["PLEASE_ABORT"]
 
     def test_waits_for_its_transaction_and_sends_one_only(self) -> None:
@@ -332,6 +351,53 @@ class TestFinalisation:
         pool.bring(task, ALICE, "RESULT_UPLOADED")
         pool.pass_time(2)
         assert names(task)[-2:] == ["FINALIZE_FAILED", "FAILED"]
+
+    @pytest.mark.parametrize(
+        ("data", "out_of_gas", "reason"),
+        [
+            ("0xab", False, "the callback data is not what the workers agreed on"),
+            ("0x" + "ab" * 9, True, "callback data of 9 bytes: the transaction needs more gas"),
+            (DATA, False, "the transaction reverted"),
+        ],
+    )
+    def test_that_reverts_is_told_with_what_is_wrong(
+        self, data: str, out_of_gas: bool, reason: str
+    ) -> None:
+        pool = Pool()
+        task = pool.task_at("RESULT_UPLOADING", callback=CALLBACK)
+        task.consensus = result_hash(task.task_id, hex_text(keccak(lenient_bytes(DATA))))
+        pool.chain.reverts, pool.chain.out_of_gas = True, out_of_gas
+        pool.tell(task, ALICE, "RESULT_UPLOADED", Details(result_link=LINK, callback_data=data))
+        pool.pass_time(2)
+
+        failed = next(one for one in task.history if one.status.value == "FINALIZE_FAILED")
+        assert failed.reason.startswith(reason)
+        assert reason in explain.of_task(task, pool.profile)
+
+    def test_that_the_node_refuses_again_and_again_fails_its_task_and_no_other(self) -> None:
+        pool = Pool()
+        task = pool.task_at("RESULT_UPLOADING", callback=CALLBACK)
+        other = pool.task_at("COMPUTING", BOB, number=2)
+        pool.chain.refuses = "intrinsic gas too high"
+        pool.tell(task, ALICE, "RESULT_UPLOADED", Details(result_link=LINK, callback_data="zz"))
+        pool.pass_time(2)
+
+        assert names(task)[-2:] == ["FINALIZE_FAILED", "FAILED"]
+        reason = "no transaction: callback data of 1 bytes: intrinsic gas too high"
+        assert explain.of_task(task, pool.profile).endswith(reason)
+        pool.chain.refuses = ""
+        pool.bring(other, BOB, "COMPLETED")
+
+    def test_that_the_node_refuses_once_is_sent_again(self) -> None:
+        pool = Pool()
+        task = pool.task_at("RESULT_UPLOADING")
+        pool.results.tasks.add(task.task_id)
+        pool.chain.refuses = "nonce too low"
+        pool.tell(task, ALICE, "RESULT_UPLOADED", Details(result_link=LINK))
+        pool.chain.refuses = ""
+        pool.pass_time(4)
+
+        assert is_at(task, "COMPLETED")
 
     def test_of_a_callback_task_carries_its_data(self) -> None:
         pool = Pool()
