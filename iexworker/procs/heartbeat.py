@@ -58,6 +58,7 @@ class Heartbeat:
         """Monotonic; None until there is a token."""
         self._problem: str | None = None
         """Why the last ping was not answered, empty when it was, None before the first."""
+        self._outage = outage.Outage(outage.SCHEDULER)
         self._stopping = False
         self._crash: BaseException | None = None
 
@@ -73,7 +74,7 @@ class Heartbeat:
             selector.register(self._context.control, selectors.EVENT_READ)
             while self._context.stop_order() is None:
                 self._entry.tick()
-                outage.remind()
+                self._outage.remind()
                 greeted = greeted or self._tell(self._context.hello())
                 self._take_tokens()
                 if self._crash is not None:
@@ -143,10 +144,10 @@ class Heartbeat:
             self._facts.set(last_ping_ok=False, ping_text=problem)
             log.debug("ping not answered", extra={"error": problem})
             if self._facts.read().stream_open is not False:
-                outage.of(outage.SCHEDULER).failed("ping", problem)
+                self._outage.failed("ping", problem)
         else:
+            self._outage.worked("ping")
             self._facts.set(last_ping_s=time.time(), last_ping_ok=True, ping_text="")
-            outage.of(outage.SCHEDULER).worked("ping")
         self._entry.write(text=problem or "the scheduler answers")
 
     def _compare(self, session_id: str) -> None:

@@ -132,16 +132,15 @@ def scenario_with_held_computing(
     return held
 
 
-def test_a_grant_that_meets_a_node_that_is_away_adds_no_line_a_try(
-    said: Said, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_grant_that_meets_a_node_that_is_away_adds_no_line_a_try(said: Said) -> None:
     async def scenario(harness: SchedulingHarness) -> None:
-        monkeypatch.setattr(effects, "START_PATIENCE_S", 60.0)
-        harness.node.trouble = "chain node http://node: no answer"
-        task = harness.grant()
-        await harness.rest(0.05)
-        harness.node.trouble = ""
-        await harness.comes_to(task, "STARTED")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(effects, "START_PATIENCE_S", 60.0)
+            harness.node.trouble = "chain node http://node: no answer"
+            task = harness.grant()
+            await harness.rest(0.05)
+            harness.node.trouble = ""
+            await harness.comes_to(task, "STARTED")
         assert said.lines == whole("chain node")
 
     run_scenario(scenario)
