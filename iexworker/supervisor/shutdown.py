@@ -24,6 +24,9 @@ _RESERVED_PART = 0.4
 _LONGEST_TIDYING_S = 5.0
 """Between the end that a process is told and the moment it is killed, at most half its time."""
 
+_TELL_AGAIN_S = 0.5
+"""gunicorn is told again: it loses a signal that comes while it sets itself up."""
+
 log = logging.getLogger(__name__)
 
 
@@ -43,6 +46,7 @@ class Shutdown:
         self._waiting = [(first, end - reserve), (second, end - reserve * 0.8), (last, end)]
         self._leaving: list[Child] = []
         self._killed = False
+        self._told_at = 0.0
 
     def step(self, now: float) -> bool:
         """Do what is due; True when everybody is gone."""
@@ -53,8 +57,11 @@ class Shutdown:
             self._killed = False
             for child in self._leaving:
                 _tell(child, self.until - now)
+            self._told_at = now
         if now >= self.until and not self._killed:
             self._kill()
+        elif now - self._told_at >= _TELL_AGAIN_S and not self._killed:
+            self._tell_http_again(now)
         return False
 
     def died(self, child: Child, exit_code: int) -> None:
@@ -63,6 +70,13 @@ class Shutdown:
         by_order = child.role == HTTP and exit_code == -signal.SIGQUIT
         if exit_code != 0 and not (told and by_order):
             self.orderly = False
+
+    def _tell_http_again(self, now: float) -> None:
+        """Repeat the signal that may be lost."""
+        self._told_at = now
+        for child in self._leaving:
+            if child.role == HTTP and child.process:
+                _tell(child, self.until - now)
 
     def _kill(self) -> None:
         self._killed = True

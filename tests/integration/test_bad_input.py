@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.live_worker import SHORT_CATEGORY, LiveSandbox
+from tests.helpers.live_worker import SHORT_CATEGORY, LiveSandbox, eventually
 from tests.integration.helpers.task_batch import TaskBatch, served
 
 pytestmark = [
@@ -268,6 +268,7 @@ def test_a_task_for_an_enclave_is_not_given_to_a_worker_without_one(
 ) -> None:
     batch = batches[profile]
     batch.ended("encrypted result without an enclave")
+    eventually(lambda: TEE in batch.tasks, "the deal of the task for an enclave")
     assert batch.sandbox.status(batch.tasks[TEE]) in ("UNSET", "ACTIVE")
     assert batch.way(TEE) == []
 

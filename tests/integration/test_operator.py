@@ -55,6 +55,7 @@ def test_a_paused_worker_asks_for_nothing_until_it_is_resumed(sandbox: LiveSandb
 def test_a_drain_ends_the_worker_and_the_next_start_ends_the_task(sandbox: LiveSandbox) -> None:
     worker = LiveWorker(sandbox, IEXWORKER_SHUTDOWN_GRACE="PT20S").start().ready()
     (task,) = sandbox.buy("sleep=40")
+    eventually(lambda: f"{task} COMPUTING" in order(worker, "status"), "the task in the status")
     eventually(lambda: sandbox.containers(task), "the app's container")
     said = order(worker, "drain")
     assert f"{task} COMPUTING" in said

@@ -9,6 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import requests
+from requests.adapters import HTTPAdapter
+
 from iexworker.errors import SandboxError
 from iexworker.sandbox.chain import snapshot, worker_wallets
 from iexworker.sandbox.chain.chainstate import ChainState
@@ -34,6 +37,7 @@ _NEEDED = frozenset(
 DIRECTLY = {"http": "", "all": ""}
 """Proxies for requests to the sandbox's own components, which are on this machine: none, whatever
 the environment says."""
+_CONNECTIONS_KEPT = 32
 TASK_STATUS = ("UNSET", "ACTIVE", "REVEALING", "COMPLETED", "FAILED")
 
 
@@ -117,7 +121,6 @@ def _deployed(network: Network, content: dict[str, Any]) -> dict[str, Any]:
 @contextlib.contextmanager
 def in_words(network: Network) -> Iterator[None]:
     """Tell of a node that answers no more, or with what no one expects, in words."""
-    import requests
     from web3.exceptions import Web3Exception
 
     from iexworker.sandbox.chain.reverts import node_words
@@ -135,6 +138,14 @@ def in_words(network: Network) -> Iterator[None]:
         ) from error
 
 
+def _session() -> requests.Session:
+    """Return a session for all threads that never looks at the environment: the node is here."""
+    session = requests.Session()
+    session.trust_env = False
+    session.mount("http://", HTTPAdapter(pool_maxsize=_CONNECTIONS_KEPT))
+    return session
+
+
 class LocalChain:
     """A client of the sandbox's contracts that holds every role's key."""
 
@@ -147,7 +158,8 @@ class LocalChain:
         self.deployed = deployed
         provider = HTTPProvider(
             deployed["rpc"],
-            request_kwargs={"timeout": 30, "proxies": DIRECTLY},
+            request_kwargs={"timeout": 30},
+            session=_session(),
             # web3 asks for the chain's id before every call.
             cache_allowed_requests=True,
             cacheable_requests={"eth_chainId"},
