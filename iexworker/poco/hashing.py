@@ -6,12 +6,14 @@ Hex texts that leave this module are lower case with 0x. `H` below is keccak-256
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from Crypto.Hash import keccak as _keccak
 
 _HEX_TEXT = re.compile(r"0x[0-9a-fA-F]+")
 _ADDRESS = re.compile(r"(?:0x)?([0-9a-fA-F]{40})")
-_DIGITS = {digit: int(digit, 16) for digit in "0123456789abcdefABCDEF"}
+_BEYOND_UTF16 = re.compile("[\U00010000-\U0010ffff]")
+_LETTERS = "abcdefABCDEF\uff41\uff42\uff43\uff44\uff45\uff46\uff21\uff22\uff23\uff24\uff25\uff26"
 _EIP191_PREFIX = b"\x19Ethereum Signed Message:\n32"
 
 
@@ -38,8 +40,23 @@ def lenient_bytes(text: str) -> bytes:
         return _lenient(digits)
 
 
+class _Digits(dict[str, int]):
+    """A character's value as Java's Character.digit(character, 16) has it, -1 for no digit.
+
+    Decimal digits of every script count, and the letters of full width.
+    """
+
+    def __missing__(self, character: str) -> int:
+        value = self[character] = unicodedata.decimal(character, -1)
+        return value
+
+
+_DIGITS = _Digits({letter: 10 + place % 6 for place, letter in enumerate(_LETTERS)})
+
+
 def _lenient(digits: str) -> bytes:
-    values = [_DIGITS.get(digit, -1) for digit in digits]
+    # Java counts UTF-16 units: a character that takes two of them is two that are no digits.
+    values = [_DIGITS[unit] for unit in _BEYOND_UTF16.sub("\uffff\uffff", digits)]
     head = [values.pop(0)] if len(values) % 2 else []
     pairs = (16 * high + low for high, low in zip(values[::2], values[1::2], strict=True))
     return bytes(value % 256 for value in (*head, *pairs))

@@ -20,7 +20,8 @@ def test_proper_hex_reads_as_its_bytes(data: bytes) -> None:
 def test_no_text_at_all_fails_to_read(text: str) -> None:
     digits = text.removeprefix("0x")
 
-    assert len(hashing.lenient_bytes(text)) == (len(digits) + 1) // 2
+    units = len(digits.encode("utf-16-le", "surrogatepass")) // 2
+    assert len(hashing.lenient_bytes(text)) == (units + 1) // 2
 
 
 def test_blanks_are_bad_digits_and_not_skipped() -> None:
