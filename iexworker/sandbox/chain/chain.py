@@ -9,9 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import requests
-from requests.adapters import HTTPAdapter
-
 from iexworker.errors import SandboxError
 from iexworker.sandbox.chain import snapshot, worker_wallets
 from iexworker.sandbox.chain.chainstate import ChainState
@@ -22,6 +19,7 @@ from iexworker.sandbox.network.network import KEYSTORE_PASSWORD, Network, comman
 from iexworker.sandbox.network.processes import Child
 
 if TYPE_CHECKING:
+    import requests
     from eth_account.signers.local import LocalAccount
     from web3.contract import Contract
     from web3.contract.contract import ContractFunction
@@ -121,6 +119,7 @@ def _deployed(network: Network, content: dict[str, Any]) -> dict[str, Any]:
 @contextlib.contextmanager
 def in_words(network: Network) -> Iterator[None]:
     """Tell of a node that answers no more, or with what no one expects, in words."""
+    import requests
     from web3.exceptions import Web3Exception
 
     from iexworker.sandbox.chain.reverts import node_words
@@ -140,6 +139,9 @@ def in_words(network: Network) -> Iterator[None]:
 
 def _session() -> requests.Session:
     """Return a session for all threads that never looks at the environment: the node is here."""
+    import requests
+    from requests.adapters import HTTPAdapter
+
     session = requests.Session()
     session.trust_env = False
     session.mount("http://", HTTPAdapter(pool_maxsize=_CONNECTIONS_KEPT))
