@@ -126,7 +126,9 @@ def test_an_interrupted_fetch_leaves_no_half_thing(
     os.mkfifo(begun)
     hanging = f"echo half >it.tgz; echo $$ >{begun}; exec sleep 60"
     use(monkeypatch, fake_npm.npm(tmp_path / "bin", hanging))
-    fetching = subprocess.Popen(FETCH, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    # Who runs tests side by side ignores SIGINT, and so would what is started here.
+    command = ("env", "--default-signal=INT", *FETCH)
+    fetching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     npm = int(begun.read_text())
 
     fetching.send_signal(sent)
