@@ -21,10 +21,11 @@ import pytest
 
 from iexworker.compute import names
 from iexworker.compute.engine import ContainerSpec, Engine
-from iexworker.poco.models import ZERO_ADDRESS, DealParams, Profile, TaskDescription
+from iexworker.poco.models import DealParams, Profile, TaskDescription
 from iexworker.settings import model as settings
 from iexworker.settings.model import Settings
 from tests.helpers.fault_proxy import FaultProxy
+from tests.helpers.task_descriptions import description
 
 ADDRESS = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
 _APPLETS = "sh cat cp dd echo env head kill ln ls mkdir mkfifo printf sleep test touch true yes"
@@ -137,30 +138,9 @@ def make_settings(base_dir: Path, **changes: Any) -> Settings:
     )
 
 
-_TASK = TaskDescription(
+_TASK = description(
     task_id="",
-    deal_id="0x" + "cd" * 32,
-    index=0,
-    app_address="0x" + "01" * 20,
-    app_type="DOCKER",
     app_image="",
-    app_enclave="",
-    dataset_address=ZERO_ADDRESS,
-    dataset_uri="",
-    dataset_checksum="",
-    workerpool_address="0x" + "02" * 20,
-    workerpool_owner="0x" + "03" * 20,
-    requester="0x" + "04" * 20,
-    beneficiary="0x" + "05" * 20,
-    callback=ZERO_ADDRESS,
-    tag="0x" + "00" * 32,
-    trust=1,
-    category=0,
-    worker_stake=0,
-    bot_first_index=0,
-    bot_size=1,
-    start_time_s=0,
-    max_execution_time_s=60,
     contribution_deadline_s=int(time.time()) + 3600,
     final_deadline_s=int(time.time()) + 7200,
     params=DealParams(),
