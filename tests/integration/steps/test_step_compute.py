@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import multiprocessing
 import subprocess
 import threading
 import zipfile
@@ -192,16 +193,19 @@ def test_a_cancelled_compute_leaves_no_container_and_no_outcome(steps: StepHarne
 def test_a_compute_goes_on_where_a_dead_process_left_it(steps: StepHarness) -> None:
     """The container is taken up: what it did before is in the result."""
     task = steps.docker_harness.task(f"echo once >> /iexec_out/count; sleep 6; {WRITE_RESULT}")
-    first = StepHarness(Engine(ADDRESS), steps.docker_harness)
-    thread = threading.Thread(target=lambda: first.perform("compute", task), daemon=True)
-    thread.start()
+
+    def compute() -> None:
+        StepHarness(Engine(ADDRESS), steps.docker_harness).perform("compute", task)
+
+    first = multiprocessing.get_context("fork").Process(target=compute, daemon=True)
+    first.start()
     count = steps.folder(task).iexec_out / "count"
     eventually(count.exists, "the app")
+    first.kill()
+    first.join()
     outcome = steps.do("compute", task)
     assert outcome.digest == DIGEST_OF_A
     assert count.read_text() == "once\n"
-    thread.join()
-    first.close()
 
 
 def test_an_engine_out_of_reach_is_waited_for(steps: StepHarness, docker_proxy: FaultProxy) -> None:
