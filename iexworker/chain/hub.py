@@ -45,6 +45,7 @@ _LONGEST_TASK_S = 10 * 36_000
 """From the start of a deal to the final deadline of a task of the longest category (3.1)."""
 
 _Found = TypeVar("_Found")
+_ROLLUP_FIELDS = frozenset({"l1BlockNumber", "sendRoot"})
 _EIP1271_MAGIC = bytes.fromhex("1626ba7e")
 
 
@@ -95,12 +96,20 @@ class Hub:
         """Return the number of the newest block."""
         return quantity(self.rpc.call("eth_blockNumber"), "eth_blockNumber")
 
-    def balance(self) -> int:
-        """Return the wallet's balance in wei."""
-        return quantity(
-            self.rpc.call("eth_getBalance", self.wallet, "latest"),
-            "eth_getBalance",
+    def purse(self) -> tuple[int, int | None, Head]:
+        """Return balance, the network's price of gas (None where it is not told) and head."""
+        balance, price, head = self.rpc.batch(
+            [
+                ("eth_getBalance", (self.wallet, "latest")),
+                ("eth_gasPrice", ()),
+                ("eth_getBlockByNumber", ("latest", False)),
+            ]
         )
+        for result in (balance, head):
+            if isinstance(result, RpcError):
+                raise result
+        price_wei = None if isinstance(price, RpcError) else quantity(price, "eth_gasPrice")
+        return quantity(balance, "eth_getBalance"), price_wei, head_of(head)
 
     def nonces(self) -> Nonces:
         """Return the wallet's transaction counts; one that cannot be read is an error, never 0."""
@@ -312,11 +321,17 @@ def nonce_requests(wallet: str) -> list[Request]:
 
 
 def head_of(raw: object) -> Head:
-    """Read a block's number and time; its long extra data of other consensus rules is no matter."""
+    """Read a block's number and time; its long extra data of other consensus rules is no matter.
+
+    A rollup's block carries fields of the chain below: there, no node holds what is not mined.
+    """
     block = _block(raw)
+    base_fee = block.get("baseFeePerGas")
     return Head(
         quantity(block.get("number"), "block number"),
         quantity(block.get("timestamp"), "block timestamp"),
+        None if base_fee is None else quantity(base_fee, "base fee"),
+        has_pool=not _ROLLUP_FIELDS & block.keys(),
     )
 
 

@@ -19,6 +19,12 @@ MOST_GAS = 30_000_000
 _ESTIMATE_MARGIN = Fraction(5, 4)
 _AFTER_TOO_LITTLE = Fraction(3, 2)
 _GAS_PER_TRANSACTION = 1_000_000
+_FUNDS_MARGIN = Fraction(5, 4)
+
+DEFAULT_CAP_WEI = 22_000_000_000
+UPSTREAM_FLOOR_WEI = _GAS_PER_TRANSACTION * DEFAULT_CAP_WEI
+"""What a wallet has to hold for a scheduler with the default cap to grant it anything."""
+
 _FEW_TRANSACTIONS = 10
 _LARGEST_WEI = 2**100  # what a broken node may say has no single-precision form
 # Nodes ask for a tenth (geth, Nethermind) or an eighth (OpenEthereum) more for the same nonce.
@@ -31,16 +37,20 @@ class PriceRule:
 
     multiplier: float
     cap_wei: int
+    reveal_may_pass_cap: bool = False
+    """Whether a reveal, whose stake is lost without it, may cost more, up to the base fee."""
 
-    def price_wei(self, network_wei: int | None) -> int:
+    def price_wei(self, network_wei: int | None, base_fee_wei: int | None = None) -> int:
         """Return the price for a network price; None or 0, one that is not known, gives the cap.
 
-        The product is taken in single precision, as upstream does, then cut to an integer.
+        The product is taken in single precision, as upstream does, then cut to an integer. Where
+        blocks have a base fee, twice that at least: only the fee itself is charged, and it moves.
         """
         if network_wei is None or network_wei <= 0:
             return self.cap_wei
         network = _single(min(network_wei, _LARGEST_WEI))
-        return min(int(_single(network * _single(self.multiplier))), self.cap_wei)
+        price_wei = int(_single(network * _single(self.multiplier)))
+        return min(max(price_wei, 2 * (base_fee_wei or 0)), self.cap_wei)
 
     def replacement_wei(self, old_wei: int, network_wei: int | None) -> int | None:
         """Return a price at which nodes let a transaction take another's nonce.
@@ -76,6 +86,41 @@ def reserve(balance_wei: int | None, cap_wei: int, *, sidechain: bool) -> GasRes
     if count < 1:
         return GasReserve(False, "empty", count)
     return GasReserve(True, "low" if count < _FEW_TRANSACTIONS else "fine", count)
+
+
+@dataclass(frozen=True, slots=True)
+class GasFunds:
+    """What a wallet has for gas, and what it is about to spend (docs/spec/11, 1.2)."""
+
+    rule: PriceRule
+    balance_wei: int
+    price_wei: int
+    base_fee_wei: int | None
+    gas: int
+    """Of what is under way, and of one more contribution and its reveal."""
+
+    @property
+    def wanted_wei(self) -> int:
+        """What the wallet should hold: all of it at the price, and a quarter more."""
+        return math.ceil(self.gas * self.price_wei * _FUNDS_MARGIN)
+
+    @property
+    def enough(self) -> bool:
+        """Whether it can pay for that."""
+        return self.balance_wei >= self.wanted_wei
+
+
+def funds(
+    rule: PriceRule,
+    balance_wei: int,
+    network_wei: int | None,
+    base_fee_wei: int | None,
+    owed_gas: int = 0,
+) -> GasFunds:
+    """Judge the balance on a chain with fees, at the price of now."""
+    price_wei = rule.price_wei(network_wei, base_fee_wei)
+    gas = CONTRIBUTE_GAS + REVEAL_GAS + owed_gas
+    return GasFunds(rule, balance_wei, price_wei, base_fee_wei, gas)
 
 
 def limit(constant: int, estimate: int | None, too_little: Iterable[int] = ()) -> int:

@@ -92,6 +92,10 @@ class Head:
 
     number: int
     timestamp_s: int
+    base_fee_wei: int | None = None
+    """What a unit of gas costs at least; None on chains without fees of this kind."""
+    has_pool: bool = True
+    """False: a sequencer takes or refuses transactions at once (docs/spec/11, 1.5)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ class ChainGateway:
         self.configuration = configuration
         self._node_url = node_url
         self._wallet = wallet
-        self._prices = prices
+        self.prices = prices
         self._pool_address = pool_address
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="chain")
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="outbox")
@@ -116,7 +116,7 @@ class ChainGateway:
     def _make_outbox(self, journal_path: Path) -> None:
         self._ledger = Ledger(connect(journal_path), str(self.key))
         node = ChainNode(self._hub())
-        self._outbox = Outbox(node, self._ledger, self._wallet, self.configuration, self._prices)
+        self._outbox = Outbox(node, self._ledger, self._wallet, self.configuration, self.prices)
 
     def _hub(self) -> Hub:
         hub: Hub | None = getattr(self._local, "hub", None)
@@ -187,14 +187,16 @@ class ChainGateway:
         return preflight.contribution_causes(facts, replicate.profile)
 
     async def enough_gas(self) -> bool:
-        """Tell whether the wallet can pay for a transaction."""
-        return (await self.gas_reserve()).enough
+        """Tell whether the wallet can pay for a contribution and its reveal."""
+        funds = await self.gas_funds()
+        return funds is None or funds.enough
 
-    async def gas_reserve(self) -> gas.GasReserve:
-        """Return how many transactions the wallet can pay."""
-        sidechain = self.configuration.sidechain
-        balance = None if sidechain else await self._read(Hub.balance)
-        return gas.reserve(balance, self._prices.cap_wei, sidechain=sidechain)
+    async def gas_funds(self, owed_gas: int = 0) -> gas.GasFunds | None:
+        """Return what the wallet has for gas, and what it wants; None where there are no fees."""
+        if self.configuration.sidechain:
+            return None
+        balance_wei, network_wei, head = await self._read(Hub.purse)
+        return gas.funds(self.prices, balance_wei, network_wei, head.base_fee_wei, owed_gas)
 
     async def account(self) -> ChainAccount:
         """Return the wallet's deposit: what the next contributions can lock, and what is locked."""

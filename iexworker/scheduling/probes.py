@@ -22,6 +22,7 @@ from iexworker.shared.board import FactsBoard
 
 if TYPE_CHECKING:
     from iexworker.scheduling.chain_gateway import ChainGateway
+    from iexworker.scheduling.gas_probe import GasProbe
 
 HEAD_EVERY_S = 5.0
 """As upstream polls it (docs/spec/05, 5.4)."""
@@ -174,9 +175,11 @@ class HostProbe:
 class ChainProbe:
     """The chain's head and the wallet's gas; also the watch over the wallet's counts."""
 
-    def __init__(self, facts: FactsBoard, gateway: ChainGateway) -> None:
+    def __init__(self, facts: FactsBoard, gateway: ChainGateway, gas: GasProbe) -> None:
         self._facts = facts
         self._gateway = gateway
+        self._gas_probe = gas
+        self._base_fee_wei: int | None = None
         self._seen_s: float | None = None
         self._chain = "the chain node has not given a block yet"
         self._gas = ""
@@ -197,7 +200,7 @@ class ChainProbe:
         self._chain = await self._try(self._look_at_head)
         self._facts.set(chain_ok=not self._chain, chain_text=self._chain)
         if not self._chain:
-            self._gas = await self._try(self._look_at_gas)
+            self._gas = await self._try(lambda: self._gas_probe.look(self._base_fee_wei))
             self._facts.set(gas_ok=not self._gas, gas_text=self._gas)
 
     async def _try(self, look: Callable[[], Awaitable[str]]) -> str:
@@ -213,20 +216,13 @@ class ChainProbe:
         head, nonces = await asyncio.gather(self._gateway.head(), self._gateway.nonces())
         if head.number == 0:
             return "the chain node is at block 0: not synchronised"
+        self._base_fee_wei = head.base_fee_wei
         self._facts.set(wallet_tx_latest=nonces.latest, wallet_tx_pending=nonces.pending)
         if head.number != self.block_number:
             self.block_number = head.number
             self._seen_s = time.monotonic()
             self._facts.set(last_block=head.number, last_block_s=time.time())
         return ""
-
-    async def _look_at_gas(self) -> str:
-        reserve = await self._gateway.gas_reserve()
-        if reserve.enough:
-            return ""
-        return (
-            f"wallet {self._gateway.key.wallet} cannot pay for one transaction: send it gas money"
-        )
 
 
 class StakeProbe:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 from iexworker import outage
 from iexworker.core.messages import Notification
 from iexworker.core.session import Terms
-from iexworker.errors import ChainError, JournalFull
+from iexworker.errors import ChainError, JournalFull, SettingsError
 from iexworker.outbox.gas import PriceRule
 from iexworker.recovery.recovery import why_incomplete
 from iexworker.retry import patiently, until_it_works
+from iexworker.scheduling import gas_words
 from iexworker.scheduling.open_tasks import rows
 from iexworker.scheduling.task_loop import Parts, TaskLoop
 from iexworker.shared.channels import Outcome
@@ -26,6 +27,7 @@ from iexworker.task.journal import JOURNAL_NAME
 
 if TYPE_CHECKING:
     from iexworker.scheduling.chain_gateway import ChainGateway
+    from iexworker.settings.model import Settings
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ class Service:
         """Open the chain, then serve for ever."""
         importing = asyncio.create_task(asyncio.to_thread(self._import_gateway))
         terms = await self._parts.connection.terms()
+        self._weigh_cap(terms)
         gateway = await self._open_gateway(terms, await importing)
         lacking = await patiently(lambda: self._why_incomplete(gateway), math.inf)
         self._tasks = TaskLoop(self._parts, gateway, lacking, lambda: self._draining)
@@ -90,6 +93,16 @@ class Service:
             stake_at_risk=at_risk,
         )
 
+    def _weigh_cap(self, terms: Terms) -> None:
+        """End a first start with a cap that pays nothing where there are fees.
+
+        With tasks in the journal, or after a reload, the worker goes on and asks for no work.
+        """
+        if terms.chain.sidechain or self._kept or self._parts.facts.read().last_block is not None:
+            return
+        if self._parts.settings.gas_price_cap_wei == 0:
+            raise SettingsError([gas_words.cap_trouble(price_rule(self._parts.settings), None)])
+
     async def _open_gateway(self, terms: Terms, gateway_class: type[ChainGateway]) -> ChainGateway:
         settings = self._parts.settings
 
@@ -109,7 +122,7 @@ class Service:
                     terms.chain,
                     settings.node_url_override or terms.chain.node_url,
                     self._parts.wallet,
-                    PriceRule(settings.gas_price_multiplier, settings.gas_price_cap_wei),
+                    price_rule(settings),
                     settings.pool_address,
                     settings.root / JOURNAL_NAME,
                 ),
@@ -122,6 +135,15 @@ class Service:
         searched = self._parts.journal.rebuilt_at(gateway.key)
         nonces = await gateway.nonces()
         return why_incomplete(searched, await gateway.signed_nonce(), nonces.latest)
+
+
+def price_rule(settings: Settings) -> PriceRule:
+    """Return what the operator is willing to pay for gas."""
+    return PriceRule(
+        settings.gas_price_multiplier,
+        settings.gas_price_cap_wei,
+        reveal_may_pass_cap=settings.reveal_may_pass_cap,
+    )
 
 
 def import_gateway() -> type[ChainGateway]:

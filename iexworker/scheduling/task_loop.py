@@ -17,6 +17,7 @@ from iexworker.scheduling.collaborators import Collaborators
 from iexworker.scheduling.containers import Sweeper
 from iexworker.scheduling.demand import Demand, Market
 from iexworker.scheduling.effects import EffectExecutor
+from iexworker.scheduling.gas_probe import GasProbe, gas_owed
 from iexworker.scheduling.open_tasks import rows
 from iexworker.scheduling.probes import ChainProbe, StakeProbe
 from iexworker.scheduling.runner import Runner
@@ -79,7 +80,8 @@ class TaskLoop:
         self._asking = asyncio.Lock()
         self._journal_errors = 0
         self._queries = SchedulerQueries(parts.client, parts.tokens, parts.wallet.address)
-        self._chain_probe = ChainProbe(parts.facts, gateway)
+        self._gas_probe = GasProbe(parts.facts, gateway, self._owed_gas)
+        self._chain_probe = ChainProbe(parts.facts, gateway, self._gas_probe)
         self._stake_probe = StakeProbe(parts.facts, gateway)
         self._sweeper = Sweeper(parts.containers, lambda: self.runner.replicates.values())
         self.runner = Runner(parts.journal, gateway.key, self._make_effects, self._count_error)
@@ -244,13 +246,19 @@ class TaskLoop:
         client, tokens = self._parts.client, self._parts.tokens
         async with self._asking:
             try:
-                return await asyncio.to_thread(
+                grant = await asyncio.to_thread(
                     tokens.with_token, lambda: client.available(block_number)
                 )
             except SchedulerError as error:
                 if error.status in _GRANT_MAY_BE_LOST:
                     self._connection.missed.set()
                 raise
+        self._gas_probe.answered(granted=grant is not None)
+        return grant
+
+    def _owed_gas(self) -> int:
+        """Return the gas of what the tasks under way have yet to send."""
+        return sum(gas_owed(item) for item in self.runner.replicates.values())
 
     def _take(self, grant: Grant) -> None:
         try:

@@ -91,6 +91,8 @@ class Settings:
     gas_price_multiplier: float
     """Rounded to single precision, as upstream multiplies by it."""
     gas_price_cap_wei: int
+    reveal_may_pass_cap: bool
+    """Up to the base fee, where the stake is lost otherwise."""
     wallet_path: Path
     wallet_password: str = field(repr=False)
     window_size: int

@@ -161,6 +161,9 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting("gas_price_cap", integer(0, 2**63 - 1), "22000000000",
               variable="IEXEC_GAS_PRICE_CAP",
               help="Highest gas price in wei; 0 on a chain where transactions are free."),
+        Setting("reveal_may_pass_cap", BOOLEAN, "false",
+              example="true",
+              help="Let a reveal pass the cap, up to the chain's base fee: it saves the stake."),
     ),
     "Wallet": (
         Setting("wallet_path", PATH, "./src/main/resources/wallet/encrypted-wallet_worker1.json",

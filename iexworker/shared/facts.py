@@ -79,6 +79,14 @@ class Facts:
     disk_text: str = _by(SCHEDULING, "")
     gas_ok: bool | None = _by(SCHEDULING)
     gas_text: str = _by(SCHEDULING, "")
+    balance_wei: int | None = _by(SCHEDULING)
+    """What the wallet has for gas; None before it was read, and where transactions are free."""
+    gas_wanted_wei: int | None = _by(SCHEDULING)
+    """What it should have for what it is about to send."""
+    gas_wanted_text: str = _by(SCHEDULING, "")
+    """The same in words, with what for and by which setting."""
+    gas_note: str = _by(SCHEDULING, "")
+    """What others may think of that balance; it keeps no work away by itself."""
     stake_text: str = _by(SCHEDULING, "")
     """Why the wallet's deposit keeps work away."""
     deposit_nrlc: int | None = _by(SCHEDULING)

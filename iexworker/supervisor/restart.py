@@ -74,15 +74,17 @@ class RestartPolicy:
 
         A boot error is final at a first start only: later the same code comes from something
         that was well and may be again, and an end would cost running computations. A role that
-        is ready has weighed that itself when it ends refused, or unreachable with `--fail-fast`.
+        is ready has weighed that itself when it ends refused, or unreachable with `--fail-fast`,
+        or for its settings in its first life.
         """
         if not self._ever_ready:
             return exit_code in BOOT_ERRORS
         if self._ready_since is None:
             return False
         first_life = self._crashes == 0
-        unreachable = exit_code == EXIT_UNAVAILABLE and self._fail_fast and first_life
-        return exit_code == EXIT_REFUSED or unreachable
+        unreachable = exit_code == EXIT_UNAVAILABLE and self._fail_fast
+        boot_error = unreachable or exit_code == EXIT_CONFIG
+        return exit_code == EXIT_REFUSED or (first_life and boot_error)
 
 
 def backoff_s(crash: int) -> float:

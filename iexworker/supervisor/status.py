@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from iexworker.shared import money
 from iexworker.shared.spans import ago, span
 from iexworker.supervisor import stop_words
 
@@ -64,6 +65,7 @@ def render(report: Report) -> str:
         f"chain      block {facts['last_block'] or '?'}, seen {ago(facts['last_block_s'], now)}",
         f"demand     {_with(ago(facts['last_demand_s'], now), facts['demand_text'])}",
         f"deposit    {_deposit(facts)}",
+        *_gas(facts),
         f"stake      {_stake(facts, now)}",
         *_tasks(facts, now),
         "",
@@ -116,4 +118,14 @@ def _deposit(facts: Mapping[str, Any]) -> str:
     if facts["deposit_nrlc"] is None:
         return "not known yet"
     text = f"{facts['deposit_nrlc']} nRLC free, {facts['locked_nrlc']} locked"
+    if facts["balance_wei"] is not None:
+        text = f"{money.rlc(facts['deposit_nrlc'])} free, {money.rlc(facts['locked_nrlc'])} locked"
     return _with(text, facts["deposit_text"])
+
+
+def _gas(facts: Mapping[str, Any]) -> list[str]:
+    """Return the wallet's money for gas; no line where transactions are free."""
+    if facts["balance_wei"] is None:
+        return []
+    note = f"; {facts['gas_note']}" if facts["gas_note"] else ""
+    return [f"gas        {money.ether(facts['balance_wei'])}; {facts['gas_wanted_text']}{note}"]

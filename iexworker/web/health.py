@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from iexworker.shared import thresholds
+from iexworker.shared import money, thresholds
 from iexworker.shared.board import EntryView, State
 from iexworker.shared.facts import Facts
 from iexworker.shared.spans import ago
@@ -163,7 +163,18 @@ def _docker(facts: Facts, now: float) -> Component:
 
 
 def _gas(facts: Facts, now: float) -> Component:
-    return _told("the wallet's balance", facts.gas_ok, facts.gas_text)
+    component = _told("the wallet's balance", facts.gas_ok, facts.gas_text)
+    if facts.balance_wei is None:
+        return component
+    return Component(component.status, {**component.details, **_money(facts, facts.balance_wei)})
+
+
+def _money(facts: Facts, balance_wei: int) -> dict[str, object]:
+    """Return what the wallet has where gas has a price: ether for it, RLC for stakes."""
+    found = {"balance": money.ether(balance_wei), "wanted": facts.gas_wanted_text}
+    if facts.deposit_nrlc is not None:
+        found["deposit"] = money.rlc(facts.deposit_nrlc)
+    return {**found, **({"note": facts.gas_note} if facts.gas_note else {})}
 
 
 def _stake(facts: Facts, now: float) -> Component:

@@ -16,6 +16,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from iexworker.shared import money
 from iexworker.shared.board import EntryView, State
 from iexworker.shared.facts import Facts
 from iexworker.shared.statistics import Statistics
@@ -49,6 +50,7 @@ class Families(Collector):
         entries = self._source.board.entries()
         yield from self._durations(facts)
         yield from _chain(facts, self._source.version())
+        yield from _money(facts)
         yield from _risk(facts, self._source.clock())
         yield from _tree(facts, entries)
         yield from self._health()
@@ -198,6 +200,20 @@ def _chain(facts: Facts, version: str) -> Iterator[Metric]:
         "status",
         {"success": facts.tx_success, "failure": facts.tx_failure},
     )
+
+
+def _money(facts: Facts) -> Iterator[Metric]:
+    """Yield the wallet's two purses."""
+    unknown = "NaN before it was read"
+    free = f"{unknown}, and where transactions are free"
+    for name, text, amount, unit in (
+        ("deposit_rlc", f"Free stake, {unknown}", facts.deposit_nrlc, money.NRLC_PER_RLC),
+        ("locked_rlc", f"Locked stake, {unknown}", facts.locked_nrlc, money.NRLC_PER_RLC),
+        ("balance_ether", f"Money for gas, {free}", facts.balance_wei, money.WEI_PER_ETHER),
+        ("wanted_ether", f"What it should be, {free}", facts.gas_wanted_wei, money.WEI_PER_ETHER),
+    ):
+        value = math.nan if amount is None else amount / unit
+        yield _gauge(f"iexworker_wallet_{name}", text, value)
 
 
 def _risk(facts: Facts, now_s: float) -> Iterator[Metric]:

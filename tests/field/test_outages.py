@@ -194,6 +194,7 @@ def test_a_node_that_cannot_be_used_at_the_start_is_told_once(said: Said, tmp_pa
         node_url_override="http://node",
         gas_price_multiplier=1.0,
         gas_price_cap_wei=0,
+        reveal_may_pass_cap=False,
         pool_address=None,
         root=tmp_path,
     )

@@ -13,6 +13,7 @@ import pytest
 from iexworker.core.messages import Grant
 from iexworker.procs.context import roles
 from iexworker.scheduling.demand import Demand, Market
+from iexworker.scheduling.gas_probe import GasProbe
 from iexworker.scheduling.probes import ChainProbe
 from iexworker.shared import thresholds
 from iexworker.shared.board import Board
@@ -29,7 +30,8 @@ class Market9x:
     """A demand loop behind the probe, and its requests."""
 
     def __init__(self, harness: SchedulingHarness) -> None:
-        self.probe = ChainProbe(Board.create(roles(1)).facts, harness.gateway)
+        facts = Board.create(roles(1)).facts
+        self.probe = ChainProbe(facts, harness.gateway, GasProbe(facts, harness.gateway))
         self.requests = 0
 
     async def watch(self, seconds: float) -> int:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from iexworker.chain.hub import Hub
 from iexworker.outbox.actions import Pace, Result
-from iexworker.outbox.gas import GasReserve, reserve
+from iexworker.outbox.gas import GasFunds, PriceRule, funds
 from iexworker.poco.models import (
     ZERO_ADDRESS,
     ZERO_BYTES32,
@@ -166,12 +166,12 @@ def gateway_class(chain: ChainView) -> type[ChainGateway]:
         async def signed_nonce(self) -> int:
             return -1
 
-        async def gas_reserve(self) -> GasReserve:
+        async def gas_funds(self, owed_gas: int = 0) -> GasFunds | None:
             chain.reach()
             balance_wei = chain.balance_wei()
             if balance_wei is None:
-                return await super().gas_reserve()
-            return reserve(balance_wei, cap_wei=1, sidechain=False)
+                return await super().gas_funds(owed_gas)
+            return funds(PriceRule(1.0, 1), balance_wei, 1, None, owed_gas)
 
         async def transact(self, replicate: Replicate, step: Step) -> None:
             chain.reach()

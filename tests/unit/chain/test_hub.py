@@ -127,8 +127,27 @@ def test_the_node_s_own_facts_are_read(hub: Hub, node: FakeNode) -> None:
     assert hub.genesis_hash() == "0xabc"
     assert hub.head() == Head(42, 100)
     assert hub.block_number() == 42
-    assert hub.balance() == 16
+    assert hub.purse() == (16, 5, Head(42, 100))
     assert hub.nonces() == Nonces(7, 9)
+
+
+def test_a_price_that_the_node_does_not_tell_is_none_and_a_balance_is_an_error(
+    hub: Hub, node: FakeNode
+) -> None:
+    node.set("eth_getBalance", "0x10")
+    node.set("eth_gasPrice", Fault(-32000, "not now"))
+    assert hub.purse() == (16, None, Head(42, 100))
+    node.set("eth_getBalance", Fault(-32000, "not now"))
+    with pytest.raises(RpcError):
+        hub.purse()
+
+
+def test_a_head_has_its_base_fee_and_tells_a_rollup(hub: Hub, node: FakeNode) -> None:
+    block = {"number": "0x1", "timestamp": "0x2", "baseFeePerGas": "0x1312d00"}
+    node.set("eth_getBlockByNumber", block)
+    assert hub.head() == Head(1, 2, 20_000_000)
+    node.set("eth_getBlockByNumber", {**block, "l1BlockNumber": "0x3"})
+    assert hub.head() == Head(1, 2, 20_000_000, has_pool=False)
 
 
 def test_a_nonce_that_cannot_be_read_is_an_error_never_zero(hub: Hub, node: FakeNode) -> None:

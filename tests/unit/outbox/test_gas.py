@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from iexworker.outbox import gas
 from iexworker.outbox.gas import PriceRule
 
+GWEI = 10**9
 prices = st.integers(0, 10**12)
 rules = st.builds(PriceRule, st.floats(0, 10, width=32), prices)
 
@@ -53,3 +54,25 @@ def test_a_cap_of_zero_makes_any_balance_enough() -> None:
 @pytest.mark.parametrize(("profile", "limit"), [("8", 3_000_000), ("9", 300_000)])
 def test_finalizing_at_once_has_the_gas_limit_of_the_profile(profile: str, limit: int) -> None:
     assert gas.finalize_gas(profile, 100_000, 200_000) == limit
+
+
+def test_a_contribution_and_its_reveal_are_wanted_at_twice_the_base_fee_with_a_quarter_more() -> (
+    None
+):
+    found = gas.funds(PriceRule(1.3, 22 * GWEI), 10**16, GWEI // 50, GWEI // 50)
+
+    assert found.price_wei == GWEI // 25
+    assert found.wanted_wei == 600_000 * GWEI // 25 * 5 // 4
+    assert found.enough
+    assert found.balance_wei // found.wanted_wei == 333
+
+
+def test_what_is_under_way_is_wanted_besides() -> None:
+    rule = PriceRule(1.0, 100)
+
+    assert gas.funds(rule, 75_000_000, 100, None).enough
+    assert not gas.funds(rule, 75_000_000, 100, None, owed_gas=gas.REVEAL_GAS).enough
+
+
+def test_a_price_that_is_not_known_is_the_cap() -> None:
+    assert gas.funds(PriceRule(1.3, 100), 0, None, None).price_wei == 100

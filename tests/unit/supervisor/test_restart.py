@@ -77,3 +77,13 @@ def test_unreachable_when_ready_is_final_with_fail_fast_in_the_first_life_only()
     assert patient.died(69, 1) == Again(0)
     assert hasty.died(69, 1) == GiveUp(69)
     assert later.died(69, 1) == Again(1)
+
+
+def test_settings_that_prove_wrong_once_ready_are_final_in_the_first_life_only() -> None:
+    first, later = RestartPolicy(), RestartPolicy()
+    later.ready(0)
+    later.died(-9, 0)
+    for policy in (first, later):
+        policy.ready(0)
+    assert first.died(78, 1) == GiveUp(78)
+    assert later.died(78, 1) == Again(1)

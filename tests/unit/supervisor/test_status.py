@@ -118,3 +118,14 @@ def test_each_process_says_whether_it_is_ready(board: Board) -> None:
 )
 def test_spans_show_their_two_largest_units(seconds: float, text: str) -> None:
     assert span(seconds) == text
+
+
+def test_a_chain_with_fees_has_a_line_of_ether_and_a_deposit_in_rlc(board: Board) -> None:
+    _make_ready(board)
+    board.facts.set(deposit_nrlc=1_500_000_000, locked_nrlc=0)
+    assert "1500000000 nRLC free" in render(_report(board))
+    assert "ether" not in render(_report(board))
+    board.facts.set(balance_wei=10**16, gas_wanted_text="0.00003 ether wanted", gas_note="low")
+    text = render(_report(board))
+    assert "deposit    1.5 RLC free, 0 RLC locked" in text
+    assert "gas        0.01 ether; 0.00003 ether wanted; low" in text

@@ -212,3 +212,13 @@ def test_info_names_the_build_and_the_version_shown(worker: WebWorker) -> None:
         "version": "8.5.0",
         "group": "com.iexec.worker",
     }
+
+
+def test_readiness_shows_both_purses_where_gas_has_a_price(ready: WebWorker) -> None:
+    path = "/actuator/health/gas"
+    assert "details" not in ready.get(path).json
+    ready.board.facts.set(balance_wei=10**16, gas_wanted_text="little wanted", deposit_nrlc=10**9)
+    details = {"balance": "0.01 ether", "wanted": "little wanted", "deposit": "1 RLC"}
+    assert ready.get(path).json["details"] == details
+    ready.board.facts.set(gas_ok=False, gas_text="too poor", gas_note="a note")
+    assert ready.get(path).json["details"] == {"reason": "too poor", **details, "note": "a note"}

@@ -242,3 +242,11 @@ def test_a_change_of_ring_or_board_is_seen_at_once(worker: WebWorker) -> None:
 def test_a_folder_out_of_reach_has_no_room(tmp_path: Path) -> None:
     missing = tmp_path / ("x" * 300)
     assert value(WebWorker(missing), "disk_free_bytes", path=str(missing)) == 0
+
+
+def test_the_wallet_has_two_purses(worker: WebWorker) -> None:
+    assert math.isnan(value(worker, "iexworker_wallet_balance_ether"))
+    worker.board.facts.set(balance_wei=10**16, gas_wanted_wei=3 * 10**13, deposit_nrlc=10**9)
+    assert value(worker, "iexworker_wallet_balance_ether") == 0.01
+    assert value(worker, "iexworker_wallet_wanted_ether") == 0.00003
+    assert value(worker, "iexworker_wallet_deposit_rlc") == 1
