@@ -108,6 +108,8 @@ class ActionMined:
     """None where only the contribution shows it and no event could be found."""
     gas_used: int | None = field(default=None, compare=False)
     """For people; None where the receipt was not read just now: it is not kept."""
+    cost_wei: int | None = field(default=None, compare=False)
+    """The same; None also where the node does not tell the price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,3 +139,5 @@ class Tally:
     """Never mined: another transaction took the nonce."""
     pending: int = 0
     """Signed and undecided, now."""
+    spent_wei: int = 0
+    """What the mined ones have cost, reverted or not, where the node tells it."""

@@ -61,6 +61,7 @@ class Outbox:
         self._monotonic = monotonic
         self._results: list[Result] = []
         self._ended: Counter[TransactionState] = Counter()
+        self._spent_wei = 0
         # What was seen since when, by the monotonic clock; a new process learns it again.
         self._tried_at: dict[str, float] = {}
         self._refused_at: dict[ActionKey, float] = {}
@@ -122,6 +123,7 @@ class Outbox:
             failure=self._ended[TransactionState.REVERTED],
             replaced=self._ended[TransactionState.VOID],
             pending=self._ledger.pending(),
+            spent_wei=self._spent_wei,
         )
 
     def entry(self, task_id: str, kind: ActionKind) -> OutboxEntry | None:
@@ -165,6 +167,7 @@ class Outbox:
         fates = list(verdict.fates(transactions, facts, self._policy))
         reopened = self._reopen(transactions, fates)
         transactions = self._settle(transactions, fates)
+        self._spent_wei += _cost_wei(fates, facts)
         if reopened:
             return  # the facts were read without these actions
         entries = self._judge(entries, transactions, facts)
@@ -276,7 +279,7 @@ class Outbox:
             closed = self._closed(entry, decision)
             self._ledger.close(closed)
             gas_used = decision.gas_used if isinstance(decision, verdict.Done) else None
-            self._results.append(_result(closed, gas_used))
+            self._results.append(_with_cost(_result(closed, gas_used), decision))
             self._event_log.closed(closed)
         return still_open
 
@@ -338,3 +341,15 @@ def _result(entry: OutboxEntry, gas_used: int | None = None) -> Result:
     if entry.state is ActionState.DONE:
         return ActionMined(action.task_id, action.kind, entry.receipt, gas_used)
     return ActionFailed(action.task_id, action.kind, entry.cause, entry.text)
+
+
+def _with_cost(result: Result, decision: verdict.Done | verdict.Over) -> Result:
+    if isinstance(result, ActionMined) and isinstance(decision, verdict.Done):
+        return replace(result, cost_wei=decision.cost_wei)
+    return result
+
+
+def _cost_wei(fates: Sequence[verdict.Fate], facts: ChainFacts) -> int:
+    """Return what the transactions that were just seen in a block have cost."""
+    receipts = (facts.receipts.get(fate.tx_hash) for fate in fates)
+    return sum(receipt.cost_wei or 0 for receipt in receipts if receipt is not None)

@@ -22,6 +22,7 @@ class Done:
 
     receipt: ChainReceipt | None
     gas_used: int | None = field(default=None, compare=False)
+    cost_wei: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def _proof(action: Action, own: Iterable[Transaction], facts: ChainFacts) -> Don
                 receipt, action.kind, action.task_id, facts.wallet, facts.head.number
             )
             if proof is not None:
-                return Done(proof, receipt.gas_used)
+                return Done(proof, receipt.gas_used, receipt.cost_wei)
     return None
 
 

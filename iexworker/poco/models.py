@@ -125,6 +125,13 @@ class Receipt:
     block_number: int
     gas_used: int
     logs: tuple[Log, ...]
+    gas_price_wei: int | None = None
+    """What a unit of gas was charged; None where the node does not say."""
+
+    @property
+    def cost_wei(self) -> int | None:
+        """What the transaction has cost the wallet."""
+        return None if self.gas_price_wei is None else self.gas_used * self.gas_price_wei
 
 
 @dataclass(frozen=True, slots=True)

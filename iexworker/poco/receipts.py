@@ -52,12 +52,14 @@ def _receipt(raw: Any) -> Receipt | None:  # noqa: ANN401 - any JSON value
     # Some nodes give a receipt for what they only intend to mine.
     if raw["blockNumber"] is None or any(log.get("type") == "pending" for log in raw["logs"]):
         return None
+    price = raw.get("effectiveGasPrice")
     return Receipt(
         tx_hash=raw["transactionHash"].lower(),
         success=int(raw["status"], 16) == 1,
         block_number=int(raw["blockNumber"], 16),
         gas_used=int(raw["gasUsed"], 16),
         logs=tuple(log(item) for item in raw["logs"]),
+        gas_price_wei=None if price is None else int(price, 16),
     )
 
 

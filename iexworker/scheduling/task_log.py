@@ -27,6 +27,7 @@ from iexworker.scheduling.task_words import (
     why_aborted,
     why_over,
 )
+from iexworker.shared.money import ether
 from iexworker.task.events import Event, Mined, NotMined, Observed, StepDone
 from iexworker.task.replicate import Replicate, Step, Work
 
@@ -199,6 +200,7 @@ def _tell_mined(record: _Record, task_id: str, event: Mined) -> None:
             "task": task_id,
             "transaction": receipt.tx_hash if int(receipt.tx_hash, 16) else UNKNOWN,
             "gas": UNKNOWN if event.gas_used is None else event.gas_used,
+            **({"cost": ether(event.cost_wei)} if event.cost_wei else {}),
         },
     )
 

@@ -126,6 +126,7 @@ class TaskLoop:
             tx_failure=tally.failure,
             tx_replaced=tally.replaced,
             tx_pending=tally.pending,
+            gas_spent_wei=tally.spent_wei,
         )
 
     def _reveal_deadlines_s(self, replicates: Sequence[Replicate]) -> list[int]:

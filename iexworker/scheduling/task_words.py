@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 from iexworker.core.messages import AbortCause, AnswerKind
 from iexworker.poco.models import TaskStatus
+from iexworker.shared import money
 from iexworker.task.events import Answered, Event, Notified, Observed
 from iexworker.task.replicate import Step
 
 UNKNOWN = "unknown"
 NO_RESULT = "DETERMINISM_HASH_NOT_FOUND"
-NRLC_PER_RLC = 10**9
 
 STEPS_IN_WORDS: Mapping[Step, str] = {
     Step.START: "start",
@@ -94,7 +94,4 @@ def place_of(link: str | None) -> dict[str, str]:
 
 def rlc(amount_nrlc: int | None) -> str:
     """Return an amount in RLC, without zeros at its end; one that is not known is None."""
-    if amount_nrlc is None:
-        return UNKNOWN
-    whole, rest = divmod(amount_nrlc, NRLC_PER_RLC)
-    return f"{whole}.{rest:09}".rstrip("0").rstrip(".") + " RLC"
+    return UNKNOWN if amount_nrlc is None else money.rlc(amount_nrlc)

@@ -78,7 +78,8 @@ class Transactions:
         receipt = result.receipt
         if receipt is None:
             receipt = await patiently(self._receipt_by_head, math.inf)
-        self._runner.apply(result.task_id, events.Mined(step, receipt, result.gas_used))
+        mined = events.Mined(step, receipt, result.gas_used, result.cost_wei)
+        self._runner.apply(result.task_id, mined)
 
     async def _receipt_by_head(self) -> ChainReceipt:
         # The contribution alone shows the action: any block from then on does for the scheduler.

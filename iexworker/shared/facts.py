@@ -111,6 +111,8 @@ class Facts:
     tx_replaced: int = _by(SCHEDULING, 0)
     tx_pending: int = _by(SCHEDULING, 0)
     """Transactions sent and not mined, now."""
+    gas_spent_wei: int = _by(SCHEDULING, 0)
+    """What the mined ones have cost since the start, where the node tells it."""
     wallet_tx_latest: int = _by(SCHEDULING, 0)
     """The wallet's transaction count at the head."""
     wallet_tx_pending: int = _by(SCHEDULING, 0)

@@ -62,6 +62,7 @@ class Mined:
     receipt: ChainReceipt
     gas_used: int | None = None
     """None where the receipt was not read just now."""
+    cost_wei: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

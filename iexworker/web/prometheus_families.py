@@ -214,6 +214,9 @@ def _money(facts: Facts) -> Iterator[Metric]:
     ):
         value = math.nan if amount is None else amount / unit
         yield _gauge(f"iexworker_wallet_{name}", text, value)
+    spent = CounterMetricFamily("iexworker_gas_cost_ether", "Ether paid for mined transactions")
+    spent.add_metric([], facts.gas_spent_wei / money.WEI_PER_ETHER)
+    yield spent
 
 
 def _risk(facts: Facts, now_s: float) -> Iterator[Metric]:

@@ -31,7 +31,7 @@ from iexworker.shared.board import Board
 from iexworker.shared.ring import Ring
 from iexworker.web.health import Status, examine
 from iexworker.web.worker_view import Source
-from tests.helpers.scripted_server import ScriptedServer
+from tests.helpers.scripted_server import Reply, ScriptedServer
 
 PASSWORD = "hunter2"
 PATIENCE_S = 30.0
@@ -399,3 +399,29 @@ def test_an_engine_without_gpus_says_so_when_it_is_tried_and_nothing_is_left() -
     assert "could not select device driver" in containers.gpu_trouble("0,GPU-1b2c")
     assert containers.owned() == {}
     assert app_limits.gpu_request("all").count == -1
+
+
+# A cap of 0 where the scheduler's chain has fees
+
+
+@pytest.mark.parametrize("sidechain", [False, True])
+def test_a_cap_of_zero_ends_a_first_start_with_78_where_there_are_fees(
+    sidechain: bool, make: Make
+) -> None:
+    scheduler = ScriptedServer()
+    scheduler.on("GET /workers/config", Reply.of({"configServerUrl": scheduler.url}))
+    chain = {"chainId": 421614, "chainNodeUrl": "http://127.0.0.1:1", "blockTime": "PT1S"}
+    hub = {"iexecHubContractAddress": "0x" + "aa" * 20, "sidechain": sidechain}
+    scheduler.on("GET /config/chain", Reply.of(chain | hub))
+    try:
+        worker = make(
+            IEXEC_CORE_URL=scheduler.url, IEXEC_GAS_PRICE_CAP="0", IEXWORKER_PROFILE="9"
+        ).start()
+        if sidechain:
+            worker.report(lambda found: "127.0.0.1:1" in found["facts"]["chain_text"])
+            return
+        assert worker.exit_code() == EXIT_CONFIG
+    finally:
+        scheduler.close()
+    assert "IEXEC_GAS_PRICE_CAP=0 is for chains where transactions are free" in worker.said()
+    assert "Traceback" not in worker.said()

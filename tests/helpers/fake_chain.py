@@ -313,8 +313,9 @@ class FakeChain(ChainView):
             self._apply(kind, task_id, sent)
             wanted = tuple(receipts.topics(kind, task_id, WALLET.address))
             logs = (Log(wanted, "0x", self.state.number, sent.tx_hash),)
+        gas_used = 21_000 if enough else sent.gas_limit
         self.state.mined[sent.tx_hash] = Receipt(
-            sent.tx_hash, success, self.state.number, 21_000 if enough else sent.gas_limit, logs
+            sent.tx_hash, success, self.state.number, gas_used, logs, sent.price_wei
         )
 
     def _allowed(self, kind: ActionKind, task_id: str) -> bool:

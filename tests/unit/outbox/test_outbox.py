@@ -193,13 +193,17 @@ def test_what_became_of_transactions_is_counted(harness: OutboxHarness) -> None:
     harness.chain.least_wei = harness.chain.network_wei = 3_000
     harness.mine(2)
     harness.turn(4)
-    assert harness.outbox.tally == Tally(success=1, replaced=1)
+    cost_wei = 21_000 * harness.signed[-1].price_wei
+    assert harness.outbox.tally == Tally(success=1, replaced=1, spent_wei=cost_wei)
     harness.chain.revealing.add(task(1))
     harness.outbox.submit(reveal(task(1)))
     harness.outbox.step()
     harness.chain.revealing.clear()
     harness.turn()
-    assert harness.outbox.tally == Tally(success=1, failure=1, replaced=1)
+    tally = harness.outbox.tally
+    assert tally == Tally(success=1, failure=1, replaced=1, spent_wei=tally.spent_wei)
+    assert tally.spent_wei > cost_wei
     harness.outbox.submit(contribute(task(2)))
     harness.turn()
-    assert harness.outbox.tally == Tally(success=2, failure=1, replaced=1)
+    tally = harness.outbox.tally
+    assert tally == Tally(success=2, failure=1, replaced=1, spent_wei=tally.spent_wei)

@@ -122,3 +122,19 @@ def test_a_refusal_for_gas_is_met_by_a_new_process_too(harness: OutboxHarness) -
 
     assert [type(one) for one in results] == [ActionMined]
     assert {sent.nonce for sent in harness.signed} == {0}
+
+
+def test_what_was_mined_is_counted_with_its_cost_whether_it_had_an_effect_or_not(
+    harness: OutboxHarness,
+) -> None:
+    harness.chain.needed_gas = 600_000
+    harness.outbox.submit(contribute(task(1)))
+
+    (mined,) = harness.turn(3)
+
+    assert isinstance(mined, ActionMined)
+    first, second = harness.signed
+    assert mined.cost_wei == 21_000 * second.price_wei > 0
+    assert harness.outbox.tally.spent_wei == first.gas_limit * first.price_wei + mined.cost_wei
+    harness.turn(3)
+    assert harness.outbox.tally.spent_wei == first.gas_limit * first.price_wei + mined.cost_wei

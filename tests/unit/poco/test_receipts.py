@@ -38,6 +38,12 @@ def test_a_receipt_is_read_in_lower_case() -> None:
     assert found.logs[0].data == "0xab"
 
 
+def test_what_a_transaction_has_cost_is_told_where_the_node_says_its_price() -> None:
+    assert read().cost_wei is None
+    assert read(effectiveGasPrice="0x1312d00").cost_wei == 21_000 * 20_000_000
+    assert read(effectiveGasPrice="0x0").cost_wei == 0
+
+
 @pytest.mark.parametrize("changed", [{"blockNumber": None}, {"logs": [{**LOG, "type": "pending"}]}])
 def test_a_receipt_of_a_block_to_come_is_none_yet(changed: dict[str, Any]) -> None:
     assert read(**changed) is None
@@ -54,6 +60,7 @@ def test_a_receipt_of_a_block_to_come_is_none_yet(changed: dict[str, Any]) -> No
         {**RECEIPT, "logs": [{}]},
         {**RECEIPT, "logs": None},
         {**RECEIPT, "transactionHash": 7},
+        {**RECEIPT, "effectiveGasPrice": 7},
     ],
 )
 def test_a_receipt_of_another_shape_is_an_error(raw: object) -> None:

@@ -79,15 +79,15 @@ def facts(caplog: pytest.LogCaptureFixture, message: str) -> dict[str, object]:
     return found
 
 
-def completed(told: Told) -> Told:
+def completed(told: Told, cost_wei: int | None = None) -> Told:
     """Take a task from its grant to its end."""
     for wants in (N.PLEASE_DOWNLOAD_APP, N.PLEASE_DOWNLOAD_DATA, N.PLEASE_COMPUTE):
         told.answer().done().answer(wants)
     told.answer().done(digest=DIGEST, exit_code=0, with_logs=True).answer(N.PLEASE_CONTRIBUTE)
     told.answer().feed(Prepared(Step.CONTRIBUTE, 3_100, 4_000))
-    told.feed(Mined(Step.CONTRIBUTE, RECEIPT, 399_250)).answer(N.PLEASE_WAIT)
+    told.feed(Mined(Step.CONTRIBUTE, RECEIPT, 399_250, cost_wei)).answer(N.PLEASE_WAIT)
     told.feed(notified(N.PLEASE_REVEAL)).answer()
-    told.feed(Mined(Step.REVEAL, RECEIPT, 93_455)).answer(N.PLEASE_WAIT)
+    told.feed(Mined(Step.REVEAL, RECEIPT, 93_455, cost_wei)).answer(N.PLEASE_WAIT)
     told.feed(notified(N.PLEASE_UPLOAD)).done(result_link=LINK).answer().answer()
     return told.feed(notified(N.PLEASE_COMPLETE)).answer().done()
 
@@ -106,6 +106,17 @@ def test_a_task_that_goes_well_is_told_once_a_milestone(caplog: pytest.LogCaptur
         assert (found["transaction"], found["gas"]) == (RECEIPT.tx_hash, gas)
     found = facts(caplog, "result uploaded")
     assert (found["storage"], found["link"]) == ("ipfs", "/ipfs/QmResult")
+
+
+def test_what_a_transaction_has_cost_is_told_where_it_has_a_price(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    completed(Told())
+    assert "cost" not in vars(caplog.records[0])
+    caplog.clear()
+    completed(Told(), cost_wei=8 * 10**12)
+    for message in ("result contributed", "result revealed"):
+        assert facts(caplog, message)["cost"] == "0.000008 ether"
 
 
 def test_the_end_has_verdict_times_and_reward(caplog: pytest.LogCaptureFixture) -> None:

@@ -250,3 +250,9 @@ def test_the_wallet_has_two_purses(worker: WebWorker) -> None:
     assert value(worker, "iexworker_wallet_balance_ether") == 0.01
     assert value(worker, "iexworker_wallet_wanted_ether") == 0.00003
     assert value(worker, "iexworker_wallet_deposit_rlc") == 1
+
+
+def test_what_gas_has_cost_is_counted(worker: WebWorker) -> None:
+    assert value(worker, "iexworker_gas_cost_ether_total") == 0
+    worker.board.facts.set(gas_spent_wei=8 * 10**12)
+    assert value(worker, "iexworker_gas_cost_ether_total") == 0.000008
