@@ -51,15 +51,18 @@ class GasProbe:
         self._funds: GasFunds | None = None
         self._looked_s = -math.inf
         self._asked_in_vain_s: float | None = None
+        self._answered_s = -math.inf
         self._warned = False
         self._explained = False
 
     def answered(self, *, granted: bool) -> None:
         """Take note of the scheduler's answer to a request for work."""
+        now_s = self._clock()
         if granted:
             self._asked_in_vain_s, self._explained = None, False
-        elif self._asked_in_vain_s is None:
-            self._asked_in_vain_s = self._clock()
+        elif self._asked_in_vain_s is None or now_s - self._answered_s > NO_GRANT_S:
+            self._asked_in_vain_s = now_s  # a time without requests is no time in vain
+        self._answered_s = now_s
 
     async def look(self, base_fee_wei: int | None) -> str:
         """Look once; return why no work can be asked for, empty when it can."""
@@ -91,7 +94,7 @@ class GasProbe:
 
     def _note(self, funds: GasFunds) -> str:
         since_s = self._asked_in_vain_s
-        waited_s = 0.0 if since_s is None else self._clock() - since_s
+        waited_s = 0.0 if since_s is None else self._answered_s - since_s
         if waited_s <= NO_GRANT_S or not gas_words.too_poor_for_others(funds):
             return gas_words.note(funds)
         words = gas_words.no_grants(funds, waited_s)

@@ -8,6 +8,7 @@ from html import escape
 
 from falcon.asgi import Request, Response
 
+from iexworker.shared import money
 from iexworker.shared.board import EntryView
 from iexworker.shared.facts import Facts
 from iexworker.shared.ring import Reader
@@ -122,6 +123,9 @@ def _work(facts: Facts, now_s: float) -> Iterable[tuple[str, ...]]:
     deposit = f"{_count(facts.deposit_nrlc)} nRLC free, {_count(facts.locked_nrlc)} locked"
     low = f" <span class=bad>{escape(facts.deposit_text)}</span>" if facts.deposit_text else ""
     yield "deposit", deposit + low
+    if facts.balance_wei is not None:
+        gas = "; ".join(filter(None, (facts.gas_wanted_text, facts.gas_note)))
+        yield "money for gas", escape(f"{money.ether(facts.balance_wei)}; {gas}")
     risk = _count(facts.stake_at_risk)
     yield (
         "contributed, not revealed",

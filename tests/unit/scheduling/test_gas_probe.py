@@ -144,12 +144,13 @@ def test_a_scheduler_that_grants_a_poor_wallet_nothing_for_long_is_explained_onc
     watch.purse.balance_wei = 10**16
     watch.probe.answered(granted=False)
     watch.now_s += NO_GRANT_S
+    watch.probe.answered(granted=False)
     watch.look()
     assert "nothing was granted" not in watch.facts.gas_note
-    watch.probe.answered(granted=False)
     caplog.clear()
     for _ in range(3):
         watch.now_s += 1
+        watch.probe.answered(granted=False)
         watch.look()
     assert "nothing was granted for 10 minutes and the wallet has 0.01 ether" in (
         watch.facts.gas_note
@@ -160,12 +161,24 @@ def test_a_scheduler_that_grants_a_poor_wallet_nothing_for_long_is_explained_onc
     assert "nothing was granted" not in watch.facts.gas_note
 
 
+def test_a_time_in_which_nobody_asks_is_not_spent_in_vain(watch: Watch) -> None:
+    watch.purse.balance_wei = 10**16
+    watch.probe.answered(granted=False)
+    watch.now_s += 2 * NO_GRANT_S
+    watch.look()
+    watch.probe.answered(granted=False)
+    watch.look()
+    assert "nothing was granted" not in watch.facts.gas_note
+
+
 def test_a_wallet_that_is_not_poor_waits_without_a_word(
     watch: Watch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     watch.probe.answered(granted=False)
-    watch.now_s += 2 * NO_GRANT_S
+    for _ in range(4):
+        watch.now_s += NO_GRANT_S / 2
+        watch.probe.answered(granted=False)
     assert watch.look() == watch.facts.gas_note == ""
     assert caplog.messages == []
 

@@ -103,3 +103,9 @@ def test_ages_are_in_the_largest_unit_that_fits(
 
 def test_a_fresh_worker_has_never_asked(tmp_path: Path) -> None:
     assert "last asked for work never" in words(WebWorker(tmp_path))
+
+
+def test_money_for_gas_has_a_row_where_gas_has_a_price(worker: WebWorker) -> None:
+    assert "money for gas" not in words(worker)
+    worker.board.facts.set(balance_wei=10**16, gas_wanted_text="little wanted", gas_note="a note")
+    assert "money for gas 0.01 ether; little wanted; a note" in words(worker)
