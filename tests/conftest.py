@@ -25,7 +25,10 @@ os.environ.setdefault("IEXWORKER_SANDBOX_CACHE", str(Path(__file__).parents[1] /
 # What these modules assert is to be explained like what a test asserts.
 pytest.register_assert_rewrite(
     "tests.helpers",
-    *(f"tests.{suite}.helpers" for suite in ("unit", "wire", "hazards", "field", "integration")),
+    *(
+        f"tests.{suite}.helpers"
+        for suite in ("unit", "wire", "hazards", "field", "integration", "arbitrum")
+    ),
 )
 
 
