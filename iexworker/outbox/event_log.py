@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 _REFUSED: Mapping[BroadcastAnswer, str] = {
     BroadcastAnswer.NONCE_SPENT: "transaction refused: its nonce is spent; looking at what took it",
+    BroadcastAnswer.NONCE_AHEAD: (
+        "transaction refused: one before it is not mined; that one goes first"
+    ),
     BroadcastAnswer.UNDERPRICED: "transaction refused: its price is too low",
     BroadcastAnswer.POOR: (
         "transaction refused: the wallet cannot pay for it; send it some gas money"
@@ -91,7 +94,7 @@ class EventLog:
         if fate.state is TransactionState.MINED:
             log.debug("transaction mined", extra=extra)
         elif fate.state is TransactionState.VOID and not fate.foreign:
-            log.debug("transaction void: a later one of ours took its nonce", extra=extra)
+            log.debug("transaction void: another one of ours serves instead", extra=extra)
         else:
             log.warning(_TROUBLES[fate.state], extra=extra)
 

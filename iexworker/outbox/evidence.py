@@ -37,6 +37,8 @@ class Evidence:
     """Of the trials that the contract refuses now: why."""
     estimates: Mapping[ActionKey, int] = field(default_factory=dict)
     """Of the trials that succeed: the gas that the node estimates."""
+    head_number: int | None = None
+    """The newest block of the node that answered; None where it was not asked."""
 
 
 class BroadcastAnswer(enum.Enum):
@@ -47,12 +49,14 @@ class BroadcastAnswer(enum.Enum):
     UNDERPRICED = "underpriced"
     POOR = "insufficient funds"
     SHORT_OF_GAS = "gas limit too low"
+    NONCE_AHEAD = "nonce too high"
     REFUSED = "refused"
 
 
 _WORDS: Mapping[BroadcastAnswer, re.Pattern[str]] = {
     BroadcastAnswer.TAKEN: re.compile(r"\b(already ?known|known transaction|already imported)"),
     BroadcastAnswer.NONCE_SPENT: re.compile(r"nonce (is )?too low|oldnonce|already ?(been )?used"),
+    BroadcastAnswer.NONCE_AHEAD: re.compile(r"nonce (is )?too (high|far)"),
     BroadcastAnswer.POOR: re.compile(r"insufficient ?(funds|balance)"),
     BroadcastAnswer.SHORT_OF_GAS: re.compile(
         r"intrinsic ?gas|out ?of ?gas|\bgas (limit )?(is )?too low|not ?enough gas|gas required"

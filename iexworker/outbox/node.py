@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from iexworker.chain.hub import Hub, head_of, nonce_requests
-from iexworker.chain.rpc import RpcError, quantity
+from iexworker.chain.rpc import Request, RpcError, quantity
 from iexworker.errors import ChainError
 from iexworker.outbox.actions import Action, ActionKey
 from iexworker.outbox.evidence import BroadcastAnswer, Evidence, Position, answer_of
@@ -19,6 +19,7 @@ class ChainNode:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+        self._has_pool = True
 
     def position(self) -> Position:
         """Read nonces, head and price in one round trip; raises `ChainError`.
@@ -35,34 +36,43 @@ class ChainNode:
         )
         _raise_first((chain_id, latest, pending, head))
         nonces = Nonces(quantity(latest, "latest nonce"), quantity(pending, "pending nonce"))
-        return Position(quantity(chain_id, "eth_chainId"), nonces, head_of(head), _price(price))
+        newest = head_of(head)
+        self._has_pool = newest.has_pool
+        return Position(quantity(chain_id, "eth_chainId"), nonces, newest, _price(price))
 
     def evidence(
         self, hashes: Sequence[str], tasks: Sequence[str], trials: Sequence[Action]
     ) -> Evidence:
         """Read receipts and contributions, and estimate the gas of `trials`, in one round trip.
 
-        An estimate that reverts is the contract's refusal. Raises `ChainError`; a trial that fails
-        for another reason counts as fit.
+        Where there is no pool, no node knows the hash of what is not mined: only the receipt is
+        asked for, and the head, by which a late node is told. An estimate that reverts is the
+        contract's refusal. Raises `ChainError`; a trial that fails for another reason counts as
+        fit.
         """
-        facts = [
+        held = hashes if self._has_pool else ()
+        facts: list[Request] = [
             *(("eth_getTransactionReceipt", (tx_hash,)) for tx_hash in hashes),
-            *(("eth_getTransactionByHash", (tx_hash,)) for tx_hash in hashes),
+            *(("eth_getTransactionByHash", (tx_hash,)) for tx_hash in held),
             *(self._hub.view_contribution(task) for task in tasks),
         ]
+        if not self._has_pool:
+            facts.append(("eth_blockNumber", ()))
         results = self._hub.rpc.batch([*facts, *(self._trial(action) for action in trials)])
         found, tried = results[: len(facts)], results[len(facts) :]
         _raise_first(found)
-        count = len(hashes)
-        mined = [receipts.parse(raw) for raw in found[:count]]
-        held = zip(hashes, found[count : 2 * count], strict=True)
-        made = zip(tasks, found[2 * count :], strict=True)
+        answers = iter(found)
+        mined = [receipts.parse(next(answers)) for _ in hashes]
+        known = {tx_hash for tx_hash in held if next(answers) is not None}
+        made = {task: abi.contribution(next(answers)) for task in tasks}
+        block = next(answers, None)
         return Evidence(
             receipts={receipt.tx_hash: receipt for receipt in mined if receipt is not None},
-            known=frozenset(tx_hash for tx_hash, raw in held if raw is not None),
-            contributions={task: abi.contribution(raw) for task, raw in made},
+            known=frozenset(known),
+            contributions=made,
             refusals=dict(_refusals(trials, tried)),
             estimates=dict(_estimates(trials, tried)),
+            head_number=None if block is None else quantity(block, "eth_blockNumber"),
         )
 
     def broadcast(self, raw: bytes) -> tuple[BroadcastAnswer, str]:

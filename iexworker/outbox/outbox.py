@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from iexworker.errors import ChainError
-from iexworker.outbox import plan, verdict
+from iexworker.outbox import plan, sequencer, verdict
 from iexworker.outbox.actions import (
     FREE,
     Action,
@@ -30,13 +31,23 @@ from iexworker.outbox.actions import (
     TransactionState,
 )
 from iexworker.outbox.event_log import EventLog
-from iexworker.outbox.evidence import BroadcastAnswer, Node, Position
+from iexworker.outbox.evidence import BroadcastAnswer, Evidence, Node, Position
 from iexworker.outbox.gas import PriceRule
 from iexworker.outbox.ledger import Ledger
 from iexworker.outbox.situation import WATCH_BLOCKS, ChainFacts, Policy, by_owner
 from iexworker.outbox.transaction import Draft, hash_of
-from iexworker.poco.models import ActionKind, ChainConfiguration, Head
+from iexworker.poco.models import ActionKind, ChainConfiguration, Head, Receipt
 from iexworker.wallet import Wallet
+
+LOOK_TWICE_S = 5.0
+"""Between the two looks after which an effect is believed where there is no pool."""
+LONGEST_LOOK_S = 60.0
+"""Between two looks at a reveal whose task takes long to end."""
+FORGET_NEWEST_S = 30.0
+"""After so long without a block as new as the newest, a reorganisation has taken that back."""
+EVIDENCE_TRIES = 3
+
+_T = TypeVar("_T")
 
 
 class Outbox:
@@ -68,6 +79,11 @@ class Outbox:
         self._spent_at: dict[int, float] = {}
         self._underpriced: set[str] = set()
         self._refused_for_gas: set[str] = set()
+        self._unheld: dict[str, BroadcastAnswer] = {}
+        self._mined_at: dict[str, float] = {}
+        self._seen_twice: set[str] = set()
+        self._ownerless_at: dict[str, float] = {}
+        self._newest_block = (-1, -math.inf)
         self._event_log = EventLog()
         self._watch_from = ledger.newest_block() - WATCH_BLOCKS
         self._passed_at = -math.inf
@@ -113,7 +129,8 @@ class Outbox:
         """How soon to make the next pass."""
         if self.busy:
             return Pace.BUSY
-        return Pace.WATCHFUL if self._ledger.transactions(self._watch_from) else Pace.IDLE
+        watched = self._watched(self._ledger.transactions(self._watch_from))
+        return Pace.WATCHFUL if watched else Pace.IDLE
 
     @property
     def tally(self) -> Tally:
@@ -156,14 +173,38 @@ class Outbox:
         if any(item.state in FREE for item in transactions):
             return True
         elapsed_s = self._monotonic() - self._passed_at
-        return bool(transactions) and elapsed_s >= self._policy.block_time_s
+        return bool(self._watched(transactions)) and elapsed_s >= self._watch_every_s()
+
+    def _watched(self, transactions: Sequence[Transaction]) -> list[Transaction]:
+        """Return the transactions of which one more look may tell something.
+
+        Without a pool: a reveal for as long as its task is kept, another until it was seen twice.
+        """
+        if self._policy.has_pool:
+            return list(transactions)
+        return [
+            item
+            for item in transactions
+            if item.tx_hash not in self._seen_twice
+            or (item.owner is not None and item.owner[1] is ActionKind.REVEAL)
+        ]
+
+    def _watch_every_s(self) -> float:
+        """Return the pause between two looks at what is mined; without a pool a growing one."""
+        if self._policy.has_pool:
+            return self._policy.block_time_s
+        newest = max(self._mined_at.values(), default=-math.inf)
+        age_s = self._monotonic() - newest
+        return min(max(age_s / 2, LOOK_TWICE_S), LONGEST_LOOK_S)
 
     def _pass(self, entries: Sequence[OutboxEntry], transactions: Sequence[Transaction]) -> None:
         position = self._node.position()
         self._compare_chain(position.chain_id)
+        if position.head.has_pool is not self._policy.has_pool:
+            self._policy = replace(self._policy, has_pool=position.head.has_pool)
         facts = self._facts(position, entries, transactions)
         self._passed_at = self._monotonic()
-        self._watch_from = facts.head.number - WATCH_BLOCKS
+        self._watch_from = facts.head.number - self._policy.watch_blocks
         fates = list(verdict.fates(transactions, facts, self._policy))
         reopened = self._reopen(transactions, fates)
         transactions = self._settle(transactions, fates)
@@ -171,16 +212,25 @@ class Outbox:
         if reopened:
             return  # the facts were read without these actions
         entries = self._judge(entries, transactions, facts)
-        for move in plan.moves(entries, transactions, facts, self._policy):
-            self._do(move, facts.head)
+        if not self._policy.has_pool:
+            transactions = self._settle(
+                transactions, list(sequencer.dropped(entries, transactions, facts))
+            )
+        planned = plan.moves if self._policy.has_pool else sequencer.moves
+        for move in planned(entries, transactions, facts, self._policy):
+            if not self._do(move, facts.head) and not self._policy.has_pool:
+                return  # what has a higher nonce would be refused for it
 
     def _forget_all_but(
         self, entries: Sequence[OutboxEntry], transactions: Sequence[Transaction]
     ) -> None:
         hashes = {item.tx_hash for item in transactions}
-        self._tried_at = {key: at for key, at in self._tried_at.items() if key in hashes}
+        self._tried_at = _only(self._tried_at, hashes)
+        self._unheld = _only(self._unheld, hashes)
+        self._mined_at = _only(self._mined_at, hashes)
         self._underpriced &= hashes
         self._refused_for_gas &= hashes
+        self._seen_twice &= hashes
         self._event_log.keep_only(hashes | {entry.action.task_id for entry in entries})
 
     def _compare_chain(self, chain_id: int) -> None:
@@ -205,10 +255,17 @@ class Outbox:
         ]
         watched = [item for item in transactions if item.state is not TransactionState.VOID]
         tasks = sorted({entry.action.task_id for entry in entries})
-        evidence = self._node.evidence([item.tx_hash for item in watched], tasks, trials)
+        evidence = self._evidence(position, [item.tx_hash for item in watched], tasks, trials)
         now = self._monotonic()
+        self._note_mined(evidence.receipts, now)
         self._refused_at = {key: self._refused_at.get(key, now) for key in evidence.refusals}
         mined = {item.nonce for item in watched if item.tx_hash in evidence.receipts}
+        wanted = {entry.action.key for entry in entries if not entry.abandoned}
+        self._ownerless_at = {
+            item.tx_hash: self._ownerless_at.get(item.tx_hash, now)
+            for item in watched
+            if item.owner not in wanted
+        }
         self._spent_at = {
             item.nonce: self._spent_at.get(item.nonce, now)
             for item in watched
@@ -232,11 +289,44 @@ class Outbox:
             underpriced=frozenset(self._underpriced),
             refused_for_gas=frozenset(self._refused_for_gas),
             estimates=evidence.estimates,
+            unheld=dict(self._unheld),
+            ownerless_s={tx_hash: now - at for tx_hash, at in self._ownerless_at.items()},
+            mined_s={tx_hash: now - at for tx_hash, at in self._mined_at.items()},
         )
+
+    def _evidence(
+        self,
+        position: Position,
+        hashes: Sequence[str],
+        tasks: Sequence[str],
+        trials: Sequence[Action],
+    ) -> Evidence:
+        """Read evidence that is no older than the newest block seen (docs/spec/11, 1.7).
+
+        Behind one address stand nodes with different heads: a late one's is asked again.
+        """
+        newest, seen_at = self._newest_block
+        if position.head.number >= newest or self._monotonic() - seen_at > FORGET_NEWEST_S:
+            newest = position.head.number
+            self._newest_block = (newest, self._monotonic())
+        for _ in range(EVIDENCE_TRIES):
+            evidence = self._node.evidence(hashes, tasks, trials)
+            number = evidence.head_number
+            if number is None or number >= newest:
+                return evidence
+        raise ChainError(f"the node answers for block {number}, and block {newest} exists")
+
+    def _note_mined(self, found: Mapping[str, Receipt], now: float) -> None:
+        self._mined_at = {tx_hash: self._mined_at.get(tx_hash, now) for tx_hash in found}
+        self._seen_twice = {
+            tx_hash for tx_hash, at in self._mined_at.items() if now - at >= LOOK_TWICE_S
+        }
 
     def _signable_anew(self, transaction: Transaction) -> bool:
         """Tell whether a transaction does not stand in the way of a new one for its action."""
-        return transaction.state not in FREE or transaction.tx_hash in self._refused_for_gas
+        if transaction.state not in FREE or transaction.tx_hash in self._refused_for_gas:
+            return True
+        return transaction.tx_hash in self._unheld
 
     def _settle(
         self, transactions: Sequence[Transaction], fates: Sequence[verdict.Fate]
@@ -292,13 +382,13 @@ class Outbox:
         receipt = decision.receipt or self._node.locate(action.kind, action.task_id)
         return replace(entry, state=ActionState.DONE, receipt=receipt)
 
-    def _do(self, move: plan.Move, head: Head) -> None:
+    def _do(self, move: plan.Move, head: Head) -> bool:
+        """Sign and send, or send again; returns whether the node took it."""
         if isinstance(move, plan.Sign):
-            self._send(self._signed(move), head)
-            return
+            return self._send(self._signed(move), head)
         if move.at_cap:
             self._event_log.at_cap(move.transaction)
-        self._send(move.transaction, head)
+        return self._send(move.transaction, head)
 
     def _signed(self, move: plan.Sign) -> Transaction:
         """Sign and journal; the bytes are on disk when this returns, and nobody has them yet."""
@@ -314,26 +404,39 @@ class Outbox:
         owner = action.key if action else None
         transaction = Transaction(hash_of(raw), move.nonce, owner, move.gas_price_wei, raw)
         self._ledger.sign(transaction)
+        for former in move.instead_of:
+            self._ledger.settle(former.tx_hash, TransactionState.VOID, None)
         self._event_log.signed(transaction)
         return transaction
 
-    def _send(self, transaction: Transaction, head: Head) -> None:
-        """Broadcast journalled bytes; no answer, or a refusal, is met by the next pass."""
+    def _send(self, transaction: Transaction, head: Head) -> bool:
+        """Broadcast journalled bytes, tell whether the node took them; the next pass goes on."""
+        tx_hash = transaction.tx_hash
+        self._unheld.pop(tx_hash, None)  # until it is refused again
         try:
             answer, words = self._node.broadcast(transaction.raw)
         except ChainError as error:
+            if not head.has_pool:
+                self._tried_at[tx_hash] = self._monotonic()  # looked for before it goes again
             self._event_log.unanswered(transaction, str(error))
-            return
-        self._tried_at[transaction.tx_hash] = self._monotonic()
+            return False
+        self._tried_at[tx_hash] = self._monotonic()
         if answer is BroadcastAnswer.TAKEN:
-            self._ledger.sent(transaction.tx_hash, head.timestamp_s)
-            self._underpriced.discard(transaction.tx_hash)
-            return
+            self._ledger.sent(tx_hash, head.timestamp_s)
+            self._underpriced.discard(tx_hash)
+            return True
         if answer is BroadcastAnswer.UNDERPRICED:
-            self._underpriced.add(transaction.tx_hash)
+            self._underpriced.add(tx_hash)
         if answer is BroadcastAnswer.SHORT_OF_GAS:
-            self._refused_for_gas.add(transaction.tx_hash)
+            self._refused_for_gas.add(tx_hash)
+        if not head.has_pool and answer is not BroadcastAnswer.NONCE_SPENT:
+            self._unheld[tx_hash] = answer
         self._event_log.refused(transaction, answer, words)
+        return False
+
+
+def _only(known: Mapping[str, _T], hashes: Collection[str]) -> dict[str, _T]:
+    return {tx_hash: value for tx_hash, value in known.items() if tx_hash in hashes}
 
 
 def _result(entry: OutboxEntry, gas_used: int | None = None) -> Result:

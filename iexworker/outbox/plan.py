@@ -17,6 +17,11 @@ from iexworker.poco.models import ActionKind
 
 LONGEST_PAUSE_BLOCKS = 16
 """After a transaction that reverted; the shortest time to reveal is some hundred blocks."""
+FIRST_PAUSE_S = 4.0
+LONGEST_PAUSE_S = 60.0
+"""The same where blocks come irregularly: the first pause, which doubles, and the longest."""
+AGAIN_S = 1.0
+"""Between two broadcasts of the same bytes where there is no pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,8 @@ class Sign:
     entry: OutboxEntry | None
     gas_price_wei: int
     gas_limit: int = EMPTY_TRANSFER_GAS
+    instead_of: tuple[Transaction, ...] = ()
+    """Of the same action, which no node holds: they are never sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,24 +91,45 @@ def ready(entry: OutboxEntry, own: Sequence[Transaction], facts: ChainFacts) -> 
     action = entry.action
     if entry.state is not ActionState.OPEN or entry.abandoned or action.key in facts.refusals:
         return False
-    if any(transaction.state in FREE for transaction in own):
+    if any(facts.in_flight(transaction) for transaction in own):
         return False
     if shown_done(action, facts.contributions[action.task_id]):
         return False
-    wasted = ineffective(own, facts)
-    if wasted:
-        # What was refused in one block may pass in a later one; longer pauses save gas.
-        last = max(transaction.block_number or 0 for transaction in wasted)
-        if facts.head.number < last + min(2 ** len(wasted), LONGEST_PAUSE_BLOCKS):
-            return False
+    if _pauses(ineffective(own, facts), facts):
+        return False
     if action.kind is not ActionKind.REVEAL and action.expired(facts.now_s):
         return False
     return not action.expired(facts.head.timestamp_s)
 
 
+def _pauses(wasted: Sequence[Transaction], facts: ChainFacts) -> bool:
+    """Tell whether it is too soon after transactions that changed nothing.
+
+    What was refused in one block may pass in a later one; longer pauses save gas. Where blocks
+    come irregularly the pause is in seconds.
+    """
+    if not wasted:
+        return False
+    if not facts.head.has_pool:
+        since_s = min(facts.mined_s.get(transaction.tx_hash, math.inf) for transaction in wasted)
+        return since_s < min(FIRST_PAUSE_S * 2.0 ** (len(wasted) - 1), LONGEST_PAUSE_S)
+    last = max(transaction.block_number or 0 for transaction in wasted)
+    return facts.head.number < last + min(1 << len(wasted), LONGEST_PAUSE_BLOCKS)
+
+
 def urgency(entry: OutboxEntry) -> tuple[bool, int]:
     """Sort reveals first, then by deadline."""
     return entry.action.kind is not ActionKind.REVEAL, entry.action.deadline_s
+
+
+def limit_for(entry: OutboxEntry, own: Iterable[Transaction], facts: ChainFacts) -> int:
+    """Return the gas limit for the next transaction of an action, whose own are the former ones."""
+    estimate = facts.estimates.get(entry.action.key)
+    return gas.limit(entry.action.gas_limit, estimate, _too_little(own, facts))
+
+
+def _too_little(own: Iterable[Transaction], facts: ChainFacts) -> list[int]:
+    return [gas_limit_of(item.raw) for item in own if facts.short_of_gas(item)]
 
 
 @dataclass(slots=True)
@@ -117,7 +145,7 @@ class _Board:
     @property
     def price_wei(self) -> int:
         """What a new transaction is sent at."""
-        return self.policy.rule.price_wei(self.facts.network_wei)
+        return self.policy.rule.price_wei(self.facts.network_wei, self.facts.head.base_fee_wei)
 
     def gap(self, nonce: int) -> Move:
         """Plan for a nonce below one of ours that nobody uses: it holds everything above back.
@@ -132,16 +160,10 @@ class _Board:
         """Return the move that signs an action, or an empty transfer, with gas enough."""
         if entry is None:
             own = [item for item in self.owned.get(None, ()) if item.nonce == nonce]
-            limit = gas.limit(EMPTY_TRANSFER_GAS, None, self._short(own))
+            limit = gas.limit(EMPTY_TRANSFER_GAS, None, _too_little(own, self.facts))
             return Sign(nonce, None, price_wei, limit)
-        key = entry.action.key
-        estimate = self.facts.estimates.get(key)
-        former = self._short(self.owned.get(key, ()))
-        limit = gas.limit(entry.action.gas_limit, estimate, former)
+        limit = limit_for(entry, self.owned.get(entry.action.key, ()), self.facts)
         return Sign(nonce, entry, price_wei, limit)
-
-    def _short(self, own: Iterable[Transaction]) -> list[int]:
-        return [gas_limit_of(item.raw) for item in own if self.facts.short_of_gas(item)]
 
     def slot(self, nonce: int, rivals: Sequence[Transaction]) -> list[Move]:
         """Plan for a free nonce of ours; the transaction signed last is the one that is meant."""

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from iexworker.outbox import gas
-from iexworker.outbox.actions import Action, ActionKey, Transaction
+from iexworker.outbox.actions import FREE, Action, ActionKey, Transaction
+from iexworker.outbox.evidence import BroadcastAnswer
 from iexworker.outbox.gas import PriceRule
 from iexworker.outbox.transaction import gas_limit_of
 from iexworker.poco.models import (
@@ -56,6 +57,16 @@ class ChainFacts:
     """Hashes that the node refused for their gas limit: it holds none of them."""
     estimates: Mapping[ActionKey, int] = field(default_factory=dict)
     """The gas that the node estimates for actions that may be signed now."""
+    unheld: Mapping[str, BroadcastAnswer] = field(default_factory=dict)
+    """By hash: what a node without a pool refused last. It holds nothing of these."""
+    mined_s: Mapping[str, float] = field(default_factory=dict)
+    """By hash: for how long a receipt has been seen."""
+    ownerless_s: Mapping[str, float] = field(default_factory=dict)
+    """By hash: for how long nobody has wanted it any more."""
+
+    def in_flight(self, transaction: Transaction) -> bool:
+        """Tell whether it may be mined without being broadcast again."""
+        return transaction.state in FREE and transaction.tx_hash not in self.unheld
 
     def ran_out_of_gas(self, transaction: Transaction) -> bool:
         """Tell whether it was mined and failed for its gas limit."""
@@ -75,6 +86,7 @@ class Policy:
 
     rule: PriceRule
     block_time_s: float
+    has_pool: bool = True
 
     @property
     def stuck_s(self) -> float:
@@ -91,7 +103,12 @@ class Policy:
 
         Of several nodes behind one address some are late, by a block or two.
         """
-        return 2 * self.block_time_s
+        return self._at_least(2 * self.block_time_s, 10.0)
+
+    @property
+    def watch_blocks(self) -> int:
+        """Blocks for which a mined transaction is kept in sight; without a pool at 0.25 s each."""
+        return WATCH_BLOCKS if self.has_pool else 20 * WATCH_BLOCKS
 
     @property
     def refused_s(self) -> float:
@@ -99,7 +116,11 @@ class Policy:
 
         A reorganisation may have taken away the task itself, which comes back like all else.
         """
-        return WATCH_BLOCKS * self.block_time_s
+        return self._at_least(WATCH_BLOCKS * self.block_time_s, 60.0)
+
+    def _at_least(self, patience_s: float, floor_s: float) -> float:
+        """Keep to the floor where blocks come when there is something to put in them."""
+        return patience_s if self.has_pool else max(patience_s, floor_s)
 
 
 def shown_done(action: Action, contribution: Contribution) -> bool:

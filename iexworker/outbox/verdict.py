@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -80,18 +81,25 @@ def verdict(
     action undone and no transaction of ours can do it any more.
     """
     action, contribution = entry.action, facts.contributions[entry.action.task_id]
-    in_flight = [transaction for transaction in own if transaction.state in FREE]
+    in_flight = [transaction for transaction in own if facts.in_flight(transaction)]
     proof = _proof(action, own, facts)
     if proof is not None and not _contradicted(action, contribution):
         return proof
     late = action.expired(facts.head.timestamp_s - (policy.settle_s if in_flight else 0))
     if shown_done(action, contribution):
         # What the node holds is most likely what did it: its receipt comes with the next pass.
-        held = any(transaction.tx_hash in facts.known for transaction in in_flight)
+        held = any(_holds(transaction, facts, policy) for transaction in in_flight)
         return None if held and not late else Done(None)
     if late:
         return Over(_too_late(action.kind), "its deadline has passed by the time of the chain")
     return None if in_flight else _unsent(entry, own, facts, policy)
+
+
+def _holds(transaction: Transaction, facts: ChainFacts, policy: Policy) -> bool:
+    """Tell whether the node has the transaction; without a pool: whether it got it lately."""
+    if facts.head.has_pool:
+        return transaction.tx_hash in facts.known
+    return facts.tried_s.get(transaction.tx_hash, math.inf) < policy.settle_s
 
 
 def _contradicted(action: Action, contribution: Contribution) -> bool:
