@@ -16,6 +16,7 @@ from iexworker.outbox.plan import AGAIN_S, Broadcast, Move, Sign, limit_for, rea
 from iexworker.outbox.situation import ChainFacts, Policy, by_owner
 from iexworker.outbox.transaction import gas_limit_of
 from iexworker.outbox.verdict import Fate
+from iexworker.poco.models import ActionKind
 
 ABORTED_S = 30.0
 """A sequencer gives up what it has not ordered after 24 s."""
@@ -81,6 +82,15 @@ def _turn(entry: OutboxEntry, owned: _Owned, facts: ChainFacts) -> tuple[bool, b
     return held_up, *urgency(entry)
 
 
+def _price_wei(entry: OutboxEntry, facts: ChainFacts, policy: Policy) -> int:
+    """Return the price; a reveal may pass the cap, by twice the base fee, where that is allowed."""
+    base_fee_wei = facts.head.base_fee_wei
+    price_wei = policy.rule.price_wei(facts.network_wei, base_fee_wei)
+    if policy.rule.reveal_may_pass_cap and entry.action.kind is ActionKind.REVEAL:
+        return max(price_wei, 2 * (base_fee_wei or 0))
+    return price_wei
+
+
 def _next(
     entry: OutboxEntry,
     nonce: int,
@@ -89,7 +99,7 @@ def _next(
     policy: Policy,
 ) -> Move | None:
     """Return how an action takes a nonce; None while it would only be refused as before."""
-    price_wei = policy.rule.price_wei(facts.network_wei, facts.head.base_fee_wei)
+    price_wei = _price_wei(entry, facts, policy)
     limit = limit_for(entry, own, facts)
     refused = tuple(item for item in own if item.state in FREE)
     for item in refused:
