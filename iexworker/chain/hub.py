@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from iexworker.chain.logscan import scan
-from iexworker.chain.rpc import Batches, Request, Rpc, RpcError, quantity
+from iexworker.chain.rpc import Batches, Request, Rpc, RpcError, quantity, raise_first
 from iexworker.errors import ChainError
 from iexworker.poco import abi, description, receipts
 from iexworker.poco.models import (
@@ -105,11 +105,8 @@ class Hub:
                 ("eth_getBlockByNumber", ("latest", False)),
             ]
         )
-        for result in (balance, head):
-            if isinstance(result, RpcError):
-                raise result
-        price_wei = None if isinstance(price, RpcError) else quantity(price, "eth_gasPrice")
-        return quantity(balance, "eth_getBalance"), price_wei, head_of(head)
+        raise_first((balance, head))
+        return quantity(balance, "eth_getBalance"), gas_price(price), head_of(head)
 
     def nonces(self) -> Nonces:
         """Return the wallet's transaction counts; one that cannot be read is an error, never 0."""
@@ -309,15 +306,18 @@ class Hub:
 
     def _all(self, requests: Sequence[Request]) -> list[Any]:
         results = self.rpc.batch(requests)
-        for result in results:
-            if isinstance(result, RpcError):
-                raise result
+        raise_first(results)
         return results
 
 
 def nonce_requests(wallet: str) -> list[Request]:
     """Return the requests that read the wallet's transaction counts: mined, and with pending."""
     return [("eth_getTransactionCount", (wallet, block)) for block in ("latest", "pending")]
+
+
+def gas_price(result: object) -> int | None:
+    """Read the network's price of gas in wei, None where the node does not tell it."""
+    return None if isinstance(result, RpcError) else quantity(result, "eth_gasPrice")
 
 
 def head_of(raw: object) -> Head:

@@ -241,6 +241,13 @@ def _rpc_error(method: str, error: object) -> RpcError:
     return RpcError(method, number, str(error.get("message", "")), error.get("data"))
 
 
+def raise_first(results: Iterable[object]) -> None:
+    """Raise the first error among the results of a batch."""
+    for result in results:
+        if isinstance(result, RpcError):
+            raise result
+
+
 def quantity(value: object, what: str) -> int:
     """Read a hex quantity such as `0x2a`; raises `ChainError`, never gives a default."""
     try:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from iexworker.chain.hub import Hub, head_of, nonce_requests
-from iexworker.chain.rpc import Request, RpcError, quantity
+from iexworker.chain.hub import Hub, gas_price, head_of, nonce_requests
+from iexworker.chain.rpc import Request, RpcError, quantity, raise_first
 from iexworker.errors import ChainError
 from iexworker.outbox.actions import Action, ActionKey
 from iexworker.outbox.evidence import BroadcastAnswer, Evidence, Position, answer_of
@@ -34,11 +34,11 @@ class ChainNode:
                 ("eth_gasPrice", ()),
             ]
         )
-        _raise_first((chain_id, latest, pending, head))
+        raise_first((chain_id, latest, pending, head))
         nonces = Nonces(quantity(latest, "latest nonce"), quantity(pending, "pending nonce"))
         newest = head_of(head)
         self._has_pool = newest.has_pool
-        return Position(quantity(chain_id, "eth_chainId"), nonces, newest, _price(price))
+        return Position(quantity(chain_id, "eth_chainId"), nonces, newest, gas_price(price))
 
     def evidence(
         self, hashes: Sequence[str], tasks: Sequence[str], trials: Sequence[Action]
@@ -60,7 +60,7 @@ class ChainNode:
             facts.append(("eth_blockNumber", ()))
         results = self._hub.rpc.batch([*facts, *(self._trial(action) for action in trials)])
         found, tried = results[: len(facts)], results[len(facts) :]
-        _raise_first(found)
+        raise_first(found)
         answers = iter(found)
         mined = [receipts.parse(next(answers)) for _ in hashes]
         known = {tx_hash for tx_hash in held if next(answers) is not None}
@@ -104,12 +104,6 @@ class ChainNode:
         return "eth_estimateGas", (call, "latest")
 
 
-def _raise_first(results: Iterable[object]) -> None:
-    for result in results:
-        if isinstance(result, RpcError):
-            raise result
-
-
 def _refusals(
     trials: Sequence[Action], results: Sequence[object]
 ) -> Iterator[tuple[ActionKey, str]]:
@@ -126,9 +120,3 @@ def _estimates(
     for action, result in zip(trials, results, strict=True):
         if not isinstance(result, RpcError):
             yield action.key, quantity(result, "eth_estimateGas")
-
-
-def _price(result: object) -> int | None:
-    if isinstance(result, RpcError):
-        return None
-    return quantity(result, "eth_gasPrice")

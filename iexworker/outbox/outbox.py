@@ -2,7 +2,8 @@
 
 An action is journalled, then its signed bytes with nonce and hash, then these bytes are broadcast,
 and broadcast again, until the chain has decided. `step` is one pass and waits for no receipt.
-What is decided, and why, is in `verdict.py` and `plan.py`; here it is journalled and done.
+What is decided, and why, is in `verdict.py`, and in `plan.py` or `plan_without_pool.py`; here it is
+journalled and done.
 """
 
 from __future__ import annotations
@@ -10,17 +11,15 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 from iexworker.errors import ChainError
-from iexworker.outbox import plan, sequencer, verdict
+from iexworker.outbox import plan, plan_without_pool, verdict
 from iexworker.outbox.actions import (
     FREE,
     Action,
     ActionFailed,
-    ActionKey,
     ActionMined,
     ActionState,
     OutboxEntry,
@@ -34,20 +33,15 @@ from iexworker.outbox.event_log import EventLog
 from iexworker.outbox.evidence import BroadcastAnswer, Evidence, Node, Position
 from iexworker.outbox.gas import PriceRule
 from iexworker.outbox.ledger import Ledger
+from iexworker.outbox.memory import Memory
+from iexworker.outbox.plan import alive
 from iexworker.outbox.situation import WATCH_BLOCKS, ChainFacts, Policy, by_owner
 from iexworker.outbox.transaction import Draft, hash_of
-from iexworker.poco.models import ActionKind, ChainConfiguration, Head, Receipt
+from iexworker.poco.models import ActionKind, ChainConfiguration, Head
 from iexworker.wallet import Wallet
 
-LOOK_TWICE_S = 5.0
-"""Between the two looks after which an effect is believed where there is no pool."""
-LONGEST_LOOK_S = 60.0
-"""Between two looks at a reveal whose task takes long to end."""
-FORGET_NEWEST_S = 30.0
-"""After so long without a block as new as the newest, a reorganisation has taken that back."""
 EVIDENCE_TRIES = 3
-
-_T = TypeVar("_T")
+"""Looks at evidence until one comes from a node that is not late."""
 
 
 class Outbox:
@@ -73,17 +67,7 @@ class Outbox:
         self._results: list[Result] = []
         self._ended: Counter[TransactionState] = Counter()
         self._spent_wei = 0
-        # What was seen since when, by the monotonic clock; a new process learns it again.
-        self._tried_at: dict[str, float] = {}
-        self._refused_at: dict[ActionKey, float] = {}
-        self._spent_at: dict[int, float] = {}
-        self._underpriced: set[str] = set()
-        self._refused_for_gas: set[str] = set()
-        self._unheld: dict[str, BroadcastAnswer] = {}
-        self._mined_at: dict[str, float] = {}
-        self._seen_twice: set[str] = set()
-        self._ownerless_at: dict[str, float] = {}
-        self._newest_block = (-1, -math.inf)
+        self._memory = Memory(monotonic)
         self._event_log = EventLog()
         self._watch_from = ledger.newest_block() - WATCH_BLOCKS
         self._passed_at = -math.inf
@@ -185,17 +169,13 @@ class Outbox:
         return [
             item
             for item in transactions
-            if item.tx_hash not in self._seen_twice
+            if not self._memory.seen_twice(item.tx_hash)
             or (item.owner is not None and item.owner[1] is ActionKind.REVEAL)
         ]
 
     def _watch_every_s(self) -> float:
         """Return the pause between two looks at what is mined; without a pool a growing one."""
-        if self._policy.has_pool:
-            return self._policy.block_time_s
-        newest = max(self._mined_at.values(), default=-math.inf)
-        age_s = self._monotonic() - newest
-        return min(max(age_s / 2, LOOK_TWICE_S), LONGEST_LOOK_S)
+        return self._policy.block_time_s if self._policy.has_pool else self._memory.look_every_s
 
     def _pass(self, entries: Sequence[OutboxEntry], transactions: Sequence[Transaction]) -> None:
         position = self._node.position()
@@ -214,9 +194,9 @@ class Outbox:
         entries = self._judge(entries, transactions, facts)
         if not self._policy.has_pool:
             transactions = self._settle(
-                transactions, list(sequencer.dropped(entries, transactions, facts))
+                transactions, list(plan_without_pool.dropped(entries, transactions, facts))
             )
-        planned = plan.moves if self._policy.has_pool else sequencer.moves
+        planned = plan.moves if self._policy.has_pool else plan_without_pool.moves
         for move in planned(entries, transactions, facts, self._policy):
             if not self._do(move, facts.head) and not self._policy.has_pool:
                 return  # what has a higher nonce would be refused for it
@@ -225,12 +205,7 @@ class Outbox:
         self, entries: Sequence[OutboxEntry], transactions: Sequence[Transaction]
     ) -> None:
         hashes = {item.tx_hash for item in transactions}
-        self._tried_at = _only(self._tried_at, hashes)
-        self._unheld = _only(self._unheld, hashes)
-        self._mined_at = _only(self._mined_at, hashes)
-        self._underpriced &= hashes
-        self._refused_for_gas &= hashes
-        self._seen_twice &= hashes
+        self._memory.forget_all_but(hashes)
         self._event_log.keep_only(hashes | {entry.action.task_id for entry in entries})
 
     def _compare_chain(self, chain_id: int) -> None:
@@ -251,26 +226,12 @@ class Outbox:
         trials = [
             entry.action
             for entry in entries
-            if all(self._signable_anew(item) for item in owned[entry.action.key])
+            if all(self._memory.signable_anew(item) for item in owned[entry.action.key])
         ]
         watched = [item for item in transactions if item.state is not TransactionState.VOID]
         tasks = sorted({entry.action.task_id for entry in entries})
         evidence = self._evidence(position, [item.tx_hash for item in watched], tasks, trials)
-        now = self._monotonic()
-        self._note_mined(evidence.receipts, now)
-        self._refused_at = {key: self._refused_at.get(key, now) for key in evidence.refusals}
-        mined = {item.nonce for item in watched if item.tx_hash in evidence.receipts}
-        wanted = {entry.action.key for entry in entries if not entry.abandoned}
-        self._ownerless_at = {
-            item.tx_hash: self._ownerless_at.get(item.tx_hash, now)
-            for item in watched
-            if item.owner not in wanted
-        }
-        self._spent_at = {
-            item.nonce: self._spent_at.get(item.nonce, now)
-            for item in watched
-            if item.nonce < position.nonces.latest and item.nonce not in mined
-        }
+        self._memory.look(evidence, position.nonces, watched, alive(entries))
         return ChainFacts(
             wallet=self._wallet.address,
             now_s=self._clock(),
@@ -283,15 +244,15 @@ class Outbox:
             top_nonce=self._ledger.top_nonce(),
             settled_nonce=self._ledger.settled_nonce(),
             refusals=evidence.refusals,
-            refused_s={key: now - at for key, at in self._refused_at.items()},
-            spent_s={nonce: now - at for nonce, at in self._spent_at.items()},
-            tried_s={tx_hash: now - at for tx_hash, at in self._tried_at.items()},
-            underpriced=frozenset(self._underpriced),
-            refused_for_gas=frozenset(self._refused_for_gas),
+            refused_s=self._memory.refused_s,
+            spent_s=self._memory.spent_s,
+            tried_s=self._memory.tried_s,
+            underpriced=frozenset(self._memory.underpriced),
+            refused_for_gas=frozenset(self._memory.refused_for_gas),
             estimates=evidence.estimates,
-            unheld=dict(self._unheld),
-            ownerless_s={tx_hash: now - at for tx_hash, at in self._ownerless_at.items()},
-            mined_s={tx_hash: now - at for tx_hash, at in self._mined_at.items()},
+            unheld=dict(self._memory.unheld),
+            ownerless_s=self._memory.ownerless_s,
+            mined_s=self._memory.mined_s,
         )
 
     def _evidence(
@@ -305,28 +266,13 @@ class Outbox:
 
         Behind one address stand nodes with different heads: a late one's is asked again.
         """
-        newest, seen_at = self._newest_block
-        if position.head.number >= newest or self._monotonic() - seen_at > FORGET_NEWEST_S:
-            newest = position.head.number
-            self._newest_block = (newest, self._monotonic())
+        newest = self._memory.newest_block(position.head)
         for _ in range(EVIDENCE_TRIES):
             evidence = self._node.evidence(hashes, tasks, trials)
             number = evidence.head_number
             if number is None or number >= newest:
                 return evidence
         raise ChainError(f"the node answers for block {number}, and block {newest} exists")
-
-    def _note_mined(self, found: Mapping[str, Receipt], now: float) -> None:
-        self._mined_at = {tx_hash: self._mined_at.get(tx_hash, now) for tx_hash in found}
-        self._seen_twice = {
-            tx_hash for tx_hash, at in self._mined_at.items() if now - at >= LOOK_TWICE_S
-        }
-
-    def _signable_anew(self, transaction: Transaction) -> bool:
-        """Tell whether a transaction does not stand in the way of a new one for its action."""
-        if transaction.state not in FREE or transaction.tx_hash in self._refused_for_gas:
-            return True
-        return transaction.tx_hash in self._unheld
 
     def _settle(
         self, transactions: Sequence[Transaction], fates: Sequence[verdict.Fate]
@@ -368,8 +314,7 @@ class Outbox:
                 continue
             closed = self._closed(entry, decision)
             self._ledger.close(closed)
-            gas_used = decision.gas_used if isinstance(decision, verdict.Done) else None
-            self._results.append(_with_cost(_result(closed, gas_used), decision))
+            self._results.append(_result(closed, decision))
             self._event_log.closed(closed)
         return still_open
 
@@ -412,44 +357,29 @@ class Outbox:
     def _send(self, transaction: Transaction, head: Head) -> bool:
         """Broadcast journalled bytes, tell whether the node took them; the next pass goes on."""
         tx_hash = transaction.tx_hash
-        self._unheld.pop(tx_hash, None)  # until it is refused again
+        self._memory.sending(tx_hash)
         try:
             answer, words = self._node.broadcast(transaction.raw)
         except ChainError as error:
             if not head.has_pool:
-                self._tried_at[tx_hash] = self._monotonic()  # looked for before it goes again
+                self._memory.tried(tx_hash)  # looked for before it goes again
             self._event_log.unanswered(transaction, str(error))
             return False
-        self._tried_at[tx_hash] = self._monotonic()
+        self._memory.answered(tx_hash, answer, has_pool=head.has_pool)
         if answer is BroadcastAnswer.TAKEN:
             self._ledger.sent(tx_hash, head.timestamp_s)
-            self._underpriced.discard(tx_hash)
             return True
-        if answer is BroadcastAnswer.UNDERPRICED:
-            self._underpriced.add(tx_hash)
-        if answer is BroadcastAnswer.SHORT_OF_GAS:
-            self._refused_for_gas.add(tx_hash)
-        if not head.has_pool and answer is not BroadcastAnswer.NONCE_SPENT:
-            self._unheld[tx_hash] = answer
         self._event_log.refused(transaction, answer, words)
         return False
 
 
-def _only(known: Mapping[str, _T], hashes: Collection[str]) -> dict[str, _T]:
-    return {tx_hash: value for tx_hash, value in known.items() if tx_hash in hashes}
-
-
-def _result(entry: OutboxEntry, gas_used: int | None = None) -> Result:
+def _result(entry: OutboxEntry, decision: verdict.Done | verdict.Over | None = None) -> Result:
+    """Return how an action ended; what it has cost is known at its decision alone."""
     action = entry.action
-    if entry.state is ActionState.DONE:
-        return ActionMined(action.task_id, action.kind, entry.receipt, gas_used)
-    return ActionFailed(action.task_id, action.kind, entry.cause, entry.text)
-
-
-def _with_cost(result: Result, decision: verdict.Done | verdict.Over) -> Result:
-    if isinstance(result, ActionMined) and isinstance(decision, verdict.Done):
-        return replace(result, cost_wei=decision.cost_wei)
-    return result
+    if entry.state is not ActionState.DONE:
+        return ActionFailed(action.task_id, action.kind, entry.cause, entry.text)
+    done = decision if isinstance(decision, verdict.Done) else verdict.Done(entry.receipt)
+    return ActionMined(action.task_id, action.kind, entry.receipt, done.gas_used, done.cost_wei)
 
 
 def _cost_wei(fates: Sequence[verdict.Fate], facts: ChainFacts) -> int:

@@ -62,7 +62,7 @@ def moves(
     for transaction in transactions:
         if transaction.state in FREE and transaction.nonce >= facts.nonces.latest:
             slots[transaction.nonce].append(transaction)
-    board = _Board(_alive(entries), waiting, owned, facts, policy)
+    board = _Board(alive(entries), waiting, owned, facts, policy)
     floor = max(facts.nonces.pending, facts.nonces.latest)
     planned: list[Move] = []
     for nonce in sorted({*slots, *range(floor, max(slots, default=-1))}):
@@ -75,7 +75,8 @@ def moves(
     return planned
 
 
-def _alive(entries: Iterable[OutboxEntry]) -> dict[ActionKey, OutboxEntry]:
+def alive(entries: Iterable[OutboxEntry]) -> dict[ActionKey, OutboxEntry]:
+    """Return the open actions that somebody still wants."""
     return {
         entry.action.key: entry
         for entry in entries

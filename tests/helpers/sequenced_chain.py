@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from iexworker.outbox.actions import Action
-from iexworker.outbox.evidence import BroadcastAnswer, Evidence
+from iexworker.outbox.evidence import BroadcastAnswer, Evidence, Position
 from iexworker.poco.models import Head
 from tests.helpers.fake_chain import FakeChain, Sent
 
@@ -18,6 +18,8 @@ class SequencedChain(FakeChain):
         super().__init__()
         self.base_fee_wei = 500
         self.network_wei = self.base_fee_wei
+        self.next_base_fee_wei: int | None = None
+        """What the base fee becomes between the next look at the position and the broadcast."""
         self.late: list[bool] = []
         """Look by look: whether evidence comes from a node that knows nothing of ours."""
         self.away = False
@@ -25,6 +27,12 @@ class SequencedChain(FakeChain):
 
     def head(self) -> Head:
         return Head(self.state.number, self.time_s, self.base_fee_wei, has_pool=False)
+
+    def position(self) -> Position:
+        found = super().position()
+        if self.next_base_fee_wei is not None:
+            self.base_fee_wei = self.network_wei = self.next_base_fee_wei
+        return found
 
     def evidence(
         self, hashes: Sequence[str], tasks: Sequence[str], trials: Sequence[Action]

@@ -78,14 +78,7 @@ def test_a_base_fee_that_has_doubled_twice_is_met_at_the_same_nonce(
     harness: SequencedHarness,
 ) -> None:
     harness.contributed(1)
-    position = harness.chain.position
-
-    def then_dearer() -> object:
-        found = position()
-        harness.chain.base_fee_wei, harness.chain.network_wei = 2_000, 2_000
-        return found
-
-    harness.chain.position = then_dearer  # type: ignore[assignment, method-assign]
+    harness.chain.next_base_fee_wei = 2_000
     harness.outbox.submit(reveal(task(1)))
 
     assert kinds(harness.passes(4)) == [(task(1), ActionKind.REVEAL)]

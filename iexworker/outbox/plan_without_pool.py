@@ -12,7 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from iexworker.outbox.actions import FREE, ActionKey, OutboxEntry, Transaction, TransactionState
 from iexworker.outbox.evidence import BroadcastAnswer
-from iexworker.outbox.plan import AGAIN_S, Broadcast, Move, Sign, limit_for, ready, urgency
+from iexworker.outbox.plan import (
+    AGAIN_S,
+    Broadcast,
+    Move,
+    Sign,
+    alive,
+    limit_for,
+    ready,
+    urgency,
+)
 from iexworker.outbox.situation import ChainFacts, Policy, by_owner
 from iexworker.outbox.transaction import gas_limit_of
 from iexworker.outbox.verdict import Fate
@@ -32,7 +41,7 @@ def moves(
 ) -> list[Move]:
     """Return what to broadcast again and what to sign, in the order of the nonces."""
     owned = by_owner(transactions)
-    wanted = {entry.action.key for entry in entries if not entry.abandoned}
+    wanted = alive(entries)
     uncertain = sorted(
         (item for item in transactions if item.owner in wanted and _may_be_mined(item, facts)),
         key=lambda item: item.nonce,
@@ -52,7 +61,7 @@ def dropped(
     entries: Sequence[OutboxEntry], transactions: Sequence[Transaction], facts: ChainFacts
 ) -> Iterator[Fate]:
     """Yield the transactions that nobody wants and that no node holds, or can still be holding."""
-    wanted = {entry.action.key for entry in entries if not entry.abandoned}
+    wanted = alive(entries)
     for item in transactions:
         if item.state not in FREE or item.owner in wanted:
             continue
