@@ -170,7 +170,7 @@ class Server:
     def __init__(self, address: str, port: int, routes: Routes) -> None:
         """Bind at once; port 0 takes a free one."""
         handler = type("Bound", (_Connection,), {"routes": routes})
-        self._http = _HttpServer((address, port), handler)
+        self._http = HttpServer((address, port), handler)
         self.port: int = self._http.server_address[1]
 
     def start(self) -> None:
@@ -186,7 +186,9 @@ class Server:
         self._http.server_close()
 
 
-class _HttpServer(ThreadingHTTPServer):
+class HttpServer(ThreadingHTTPServer):
+    """A thread a connection, on one port; a peer that goes away is no event."""
+
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128

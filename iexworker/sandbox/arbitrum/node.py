@@ -9,8 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
 
 from iexworker.sandbox.arbitrum import control
@@ -19,6 +18,7 @@ from iexworker.sandbox.arbitrum.sequencer import Sequencer
 from iexworker.sandbox.arbitrum.switches import RateAnswer, Switches
 from iexworker.sandbox.arbitrum.upstream import Json, Lost, RpcError, Upstream
 from iexworker.sandbox.arbitrum.views import Views
+from iexworker.sandbox.endpoint import HttpServer
 
 CONTROL_PATH = "/control"
 STOP_POLL_S = 0.02
@@ -54,7 +54,7 @@ class ArbitrumNode:
         self.sequencer = Sequencer(self.upstream, self.switches, clock)
         self._views = Views(self.upstream, self.switches, self.sequencer)
         self._turns = itertools.count()
-        self._http = _HttpServer((host, port), type("Bound", (_Connection,), {"node": self}))
+        self._http = _CutServer((host, port), type("Bound", (_Connection,), {"node": self}))
         self.url = f"http://{host}:{self._http.server_address[1]}"
         self._thread = threading.Thread(
             target=self._http.serve_forever, args=(STOP_POLL_S,), name="arbitrum", daemon=True
@@ -139,18 +139,12 @@ class ArbitrumNode:
         return self._views.answer(method, parameters, late=late)
 
 
-class _HttpServer(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
+class _CutServer(HttpServer):
+    """A server whose open connections can be ended."""
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         self._open: set[socket.socket] = set()
         super().__init__(address, handler)
-
-    def server_bind(self) -> None:
-        """Bind without asking the resolver for a name of the address, as the parent does."""
-        TCPServer.server_bind(self)
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the parent's
         """Know the connection until it ends."""
@@ -167,9 +161,6 @@ class _HttpServer(ThreadingHTTPServer):
         for one in list(self._open):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of a peer that went away."""
 
 
 class _Connection(BaseHTTPRequestHandler):
