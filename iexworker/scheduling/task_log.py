@@ -199,8 +199,8 @@ def _tell_mined(record: _Record, task_id: str, event: Mined) -> None:
         extra={
             "task": task_id,
             "transaction": receipt.tx_hash if int(receipt.tx_hash, 16) else UNKNOWN,
-            "gas": UNKNOWN if event.gas_used is None else event.gas_used,
             **({"cost": ether(event.cost_wei)} if event.cost_wei else {}),
+            "gas": UNKNOWN if event.gas_used is None else event.gas_used,
         },
     )
 

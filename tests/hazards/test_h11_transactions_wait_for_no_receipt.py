@@ -181,7 +181,7 @@ def zero_for_an_error(patch: pytest.MonkeyPatch) -> None:
     def lenient(result: object, what: str) -> int:
         return 0 if isinstance(result, RpcError) else quantity(result, what)
 
-    patch.setattr(chain_node, "_raise_first", lambda _: None)
+    patch.setattr(chain_node, "raise_first", lambda _: None)
     patch.setattr(chain_node, "quantity", lenient)
 
 
