@@ -185,12 +185,14 @@ def upload_and_link(
     new_token: Callable[[], str],
     *,
     block_time_s: float,
+    again: Callable[[ProxyError], object],
     wait: Callable[[float], object] = time.sleep,
 ) -> str:
     """Upload the result where that is ours to do, return its link, empty when there is none.
 
-    `new_token` asks the proxy for a JWT; `wait` pauses between tries, for 2 block times. Raises
-    `ProxyError` when the proxy cannot be moved, `OSError` for an unreadable archive.
+    `new_token` asks the proxy for a JWT; `again` is told why a try is followed by another; `wait`
+    pauses between them, for 2 block times. Raises `ProxyError` when the proxy cannot be moved,
+    `OSError` for an unreadable archive.
     """
     if description.has_callback:
         return link_text("ethereum", description.callback)
@@ -201,7 +203,12 @@ def upload_and_link(
         return "" if found is None else link_text("ipfs", f"/ipfs/{found}")
     # The proxy puts every standard result on IPFS, whatever provider the deal names: the link says
     # where it is (docs/decisions/0019-a-stored-result-has-a-link.md).
-    stored = _store(proxy, upload, new_token, lambda: wait(BLOCKS_BETWEEN_TRIES * block_time_s))
+
+    def pause(refusal: ProxyError) -> None:
+        again(refusal)
+        wait(BLOCKS_BETWEEN_TRIES * block_time_s)
+
+    stored = _store(proxy, upload, new_token, pause)
     return link_text("ipfs", f"/ipfs/{stored}")
 
 
@@ -214,7 +221,7 @@ def _store(
     proxy: ResultProxy,
     upload: Upload,
     new_token: Callable[[], str],
-    pause: Callable[[], object],
+    pause: Callable[[ProxyError], object],
 ) -> str:
     """Return the hash under which the result is stored, by this upload or by one before."""
     for left in reversed(range(TRIES)):
@@ -233,7 +240,7 @@ def _store(
         )
         if left == 0 or not _may_pass(refusal):
             raise refusal
-        pause()
+        pause(refusal)
     raise AssertionError("the last try returns or raises")
 
 

@@ -54,19 +54,30 @@ class Uploads:
         def again(error: Exception) -> None:
             if isinstance(error, ProxyError) and error.refused:
                 raise error
-            trial.failed(outage.RESULT_PROXY, error, task=replicate.task_id)
+            away(error)
+
+        def away(error: Exception) -> None:
+            """Tell of a proxy that does not serve; one that has refused is at work."""
+            if not (isinstance(error, ProxyError) and error.refused):
+                trial.failed(outage.RESULT_PROXY, error, task=replicate.task_id)
 
         with outage.trial() as trial:
             return await until_it_works(
                 lambda: loop.run_in_executor(
-                    self._threads, self._once, replicate, description, folder
+                    self._threads, self._once, replicate, description, folder, away
                 ),
                 ProxyError,
                 again,
                 description.final_deadline_s,
             )
 
-    def _once(self, replicate: Replicate, description: TaskDescription, folder: Path) -> str:
+    def _once(
+        self,
+        replicate: Replicate,
+        description: TaskDescription,
+        folder: Path,
+        away: Callable[[ProxyError], object],
+    ) -> str:
         terms = self._terms()
         if terms is None:
             raise ProxyError("the scheduler's terms are not known yet")
@@ -91,6 +102,7 @@ class Uploads:
                     replicate.authorization.raw, self._proof(replicate.authorization)
                 ),
                 block_time_s=terms.chain.block_time_s,
+                again=away,
             )
         finally:
             proxy.close()

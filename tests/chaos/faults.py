@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from iexworker.sandbox.chain.sender import GAS_PRICE_WEI
@@ -15,6 +15,9 @@ from tests.chaos.faulty_sandbox import ROLE, FaultySandbox, Partner
 from tests.helpers.fault_proxy import FAULTS, Mood
 from tests.helpers.live_worker import LiveWorker, eventually
 
+PAGE = 4096
+FILLED_BY = 2048 * PAGE
+"""8 MiB at a time: less than what the worker takes for a full disk (16 MiB free)."""
 CLOCK_JUMPS_S = (600, -3600)
 """The first is less than the time to contribute, past which nothing is begun by either clock."""
 
@@ -79,14 +82,25 @@ def _stopped(role: str) -> Fault:
     return Fault(f"{role} stopped", happens)
 
 
+def fill(ballast: Path) -> None:
+    """Fill a file's disk, which is never emptier than it was but for the piece at its end.
+
+    What a tmpfs cannot give whole it takes back whole: asked for all that is free, it is full, then
+    empty again, and whoever was refused a write in that instant finds room when he looks for why.
+    """
+    piece = FILLED_BY
+    with ballast.open("wb") as file:
+        while piece >= PAGE:
+            try:
+                os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, piece)
+            except OSError:
+                piece //= 2
+
+
 @contextlib.contextmanager
 def _disk_full(scene: Scene) -> Iterator[None]:
     ballast = scene.sandbox.base / "ballast"
-    with ballast.open("wb") as file, contextlib.suppress(OSError):
-        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(scene.sandbox.base).free)
-    with ballast.open("ab", buffering=0) as file, contextlib.suppress(OSError):
-        while file.write(b"\0" * 4096):
-            pass
+    fill(ballast)
     try:
         yield
     finally:

@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 import random
+import shutil
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from tests.chaos import kills, pairwise, soak
+from tests.chaos.faults import FILLED_BY, PAGE, fill
 from tests.chaos.faulty_sandbox import FaultySandbox
 from tests.chaos.trials import (
     PROFILES,
@@ -58,6 +63,26 @@ def sandbox(unmeasured: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def test_a_task_survives_a_fault(sandbox: FaultySandbox, trial: Trial) -> None:
     row = run(sandbox, trial)
     assert row.held, row
+
+
+@pytest.mark.docker
+@pytest.mark.chain
+@pytest.mark.xdist_group("trials")
+def test_a_disk_that_is_being_filled_has_no_room_again_once_it_was_full(
+    sandbox: FaultySandbox,
+) -> None:
+    ballast = sandbox.base / "ballast"
+    free = [shutil.disk_usage(sandbox.base).free]
+    filling = threading.Thread(target=fill, args=(ballast,))
+    filling.start()
+    while filling.is_alive():
+        free.append(shutil.disk_usage(sandbox.base).free)
+    filling.join()
+    full = shutil.disk_usage(sandbox.base).free
+    ballast.unlink()
+    assert full < PAGE
+    lowest = list(itertools.accumulate(free, min))
+    assert max(map(operator.sub, free, lowest)) <= FILLED_BY
 
 
 @pytest.mark.docker

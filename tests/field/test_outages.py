@@ -18,6 +18,7 @@ import pytest
 
 from iexworker import retry
 from iexworker.compute.blame import Blame, Patience, Trouble
+from iexworker.compute.folders import TaskFolder
 from iexworker.core import stream as streams
 from iexworker.core.stream import NotificationStream
 from iexworker.errors import ChainError, DockerError, JournalError
@@ -32,9 +33,11 @@ from iexworker.scheduling.service import Service
 from iexworker.scheduling.transactions import Transactions
 from iexworker.scheduling.uploads import Uploads
 from iexworker.shared.board import Board
+from iexworker.wallet import Wallet
 from tests.field.helpers.faulty_peer import faulty_peer, http
 from tests.hazards.helpers.scheduling_harness import SchedulingHarness, run_scenario
 from tests.helpers.lifecycle_driver import granted
+from tests.helpers.scripted_server import Reply, ScriptedServer, running
 from tests.helpers.task_descriptions import description
 
 BEGAN, LASTS, OVER = (
@@ -361,6 +364,54 @@ def test_a_result_proxy_that_is_away_is_told_once_for_all_uploads(
     assert asyncio.run(act()) == ["link", "link"]
     assert said.lines == whole("result proxy")
     assert vars(said.records[-1])["tries"] == 22
+
+
+TOKEN_CALL, UPLOAD_CALL = "POST /v1/results/token", "POST /v1/results"
+FIND_CALL = f"GET /v1/results/{granted().task_id}/ipfshash"
+
+
+@pytest.fixture
+def result_proxy(tmp_path: Path) -> Iterator[ScriptedServer]:
+    archive = TaskFolder(tmp_path).archive
+    archive.parent.mkdir(parents=True)
+    archive.write_bytes(b"zip")
+    with running() as server:
+        server.on(TOKEN_CALL, Reply(200, b"jwt"))
+        server.on(UPLOAD_CALL, Reply(200))
+        server.on(FIND_CALL, Reply(404), Reply(200, b"Qm1"))
+        yield server
+
+
+def uploaded(server: ScriptedServer, folder: Path) -> str:
+    terms = SimpleNamespace(
+        configuration=SimpleNamespace(result_proxy_url=server.url),
+        chain=SimpleNamespace(block_time_s=0.001),
+    )
+    uploads = Uploads(Wallet(b"\x01" * 32), lambda: cast(Any, terms))
+    task = description(final_deadline_s=10**10)
+    return asyncio.run(uploads.upload(granted(), task, folder))
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [Reply(500), Reply(503), Reply(raw=b""), Reply(200, b"<html>a login page</html>")],
+    ids=["says 500", "says 503", "closes", "garbage"],
+)
+def test_a_result_proxy_that_serves_again_at_the_second_try_of_an_upload_was_told_as_away(
+    said: Said, result_proxy: ScriptedServer, tmp_path: Path, reply: Reply
+) -> None:
+    result_proxy.on(TOKEN_CALL, reply, Reply(200, b"jwt"))
+    assert "Qm1" in uploaded(result_proxy, tmp_path)
+    assert said.lines == whole("result proxy")
+    assert (vars(said.records[0])["task"], vars(said.records[1])["tries"]) == (granted().task_id, 1)
+
+
+def test_a_result_proxy_whose_node_does_not_show_the_reveal_yet_is_not_told_as_away(
+    said: Said, result_proxy: ScriptedServer, tmp_path: Path
+) -> None:
+    result_proxy.on(TOKEN_CALL, Reply(401), Reply(200, b"jwt"))
+    assert "Qm1" in uploaded(result_proxy, tmp_path)
+    assert said.lines == []
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from eth_account.messages import encode_defunct
@@ -21,6 +22,7 @@ from iexworker.sandbox.chain.contracts import Package
 from iexworker.sandbox.chain.deals import Deal, Purchase
 from iexworker.sandbox.chain.deployment import Deployment
 from iexworker.sandbox.chain.node import Node
+from iexworker.sandbox.chain.sender import GAS_PRICE_WEI
 from iexworker.sandbox.network import ports, tools
 from iexworker.sandbox.network.network import Network
 
@@ -104,6 +106,19 @@ def test_a_task_is_bought_computed_and_paid(local: LocalChain) -> None:
     earned = deals.WORKERPOOL_PRICE_NRLC * 99 // 100
     assert escrow(local, "worker1") == (stake + earned, locked)
     assert local.task_status(task_id) == "COMPLETED"
+
+
+def test_whoever_sends_in_the_sandbox_pays_what_a_block_costs(local: LocalChain) -> None:
+    deal = deals.buy(local, Purchase(IMAGE))
+    ask: Any = local.web3.provider.make_request
+    ask("anvil_setNextBlockBaseFeePerGas", [hex(10**12)])
+
+    receipt = local.send("scheduler", "initialize", raw(deal.deal_id), 0)
+
+    # A block may have come between: each that nobody needs costs an eighth less than the last.
+    assert receipt["effectiveGasPrice"] > 10 * GAS_PRICE_WEI
+    ask("anvil_setNextBlockBaseFeePerGas", [hex(0)])
+    assert local.task_status(deal.task_ids[0]) == "ACTIVE"
 
 
 def test_trust_3_takes_two_workers_that_agree(local: LocalChain) -> None:

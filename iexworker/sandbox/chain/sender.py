@@ -18,7 +18,8 @@ from iexworker.sandbox.chain.reverts import refusal
 RECEIPT_TIMEOUT_S = 60.0
 RECEIPT_POLL_S = 0.05
 ESTIMATE_MARGIN = 1.2
-GAS_PRICE_WEI = 10**9  # what the node suggests; any other would do too
+GAS_PRICE_WEI = 10**9
+"""Of a chain whose gas is free; where blocks cost more, what the node suggests is paid."""
 
 
 class Sender:
@@ -50,7 +51,7 @@ class Sender:
         if to is not None:
             transaction["to"] = to
         transaction["gas"] = self._estimate(transaction) if gas is None else gas
-        transaction["gasPrice"] = GAS_PRICE_WEI
+        transaction["gasPrice"] = max(GAS_PRICE_WEI, self._web3.eth.gas_price)
         with self._lock:
             transaction["nonce"] = self.next_nonce()
             signed = self.account.sign_transaction(transaction)

@@ -98,7 +98,11 @@ def description(
 
 
 def link_of(
-    proxy: ResultProxy, upload: Upload, task: TaskDescription, waits: list[float] | None = None
+    proxy: ResultProxy,
+    upload: Upload,
+    task: TaskDescription,
+    waits: list[float] | None = None,
+    again: list[ProxyError] | None = None,
 ) -> str:
     return upload_and_link(
         proxy,
@@ -106,6 +110,7 @@ def link_of(
         task,
         lambda: proxy.token({}, "0x00"),
         block_time_s=5.0,
+        again=([] if again is None else again).append,
         wait=([] if waits is None else waits).append,
     )
 
@@ -252,8 +257,10 @@ def test_an_upload_refused_before_the_reveal_is_seen_is_tried_again(
     server.on(RESULTS, Reply(401), Reply(raw=b""), Reply(503), Reply(200))
     server.on(FIND, Reply(404), Reply(404), Reply(404), Reply(200, HASH.encode()))
     waits: list[float] = []
-    assert link_of(proxy, upload_of(archive), description(), waits) == LINK
+    again: list[ProxyError] = []
+    assert link_of(proxy, upload_of(archive), description(), waits, again) == LINK
     assert waits == [10.0, 10.0, 10.0]
+    assert [error.status for error in again] == [401, None, 503]
     assert len(server.calls(TOKEN)) == 4
 
 
@@ -279,9 +286,11 @@ def test_an_upload_that_stays_refused_is_an_error(
     caplog.set_level(logging.DEBUG, "iexworker.results")
     server.on(RESULTS, Reply(status))
     server.on(FIND, Reply(404), Reply(500))
+    again: list[ProxyError] = []
     with pytest.raises(ProxyError) as caught:
-        link_of(proxy, upload_of(archive), description())
+        link_of(proxy, upload_of(archive), description(), again=again)
     assert caught.value.status == status
+    assert len(again) == tries - 1  # the last is raised
     assert len(server.calls(TOKEN)) == tries
     assert len(caplog.records) == tries
 
