@@ -168,7 +168,7 @@ def guide_lines(count: int) -> list[str]:
 def shape(line: str) -> str:
     """Return a log line without its values; of the time by step the steps stay."""
     _, _, rest = line.partition(" ")
-    rest = re.sub(r"\d+\.\d\d s", "s", rest)
+    rest = re.sub(r"\d+\.\d\d s\b", "s", rest)
     return re.sub(r'(?<==)(?!"start)("[^"]*"|\S+)', "", rest)
 
 
